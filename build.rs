@@ -1,0 +1,47 @@
+//! Learns which engine it was given from the engine's own header, and compiles the checks in `vendor/`.
+
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=vendor/abi_check.c");
+    println!("cargo:rustc-check-cfg=cfg(engine, values(\"v2\", \"v3\"))");
+
+    // `links = "mimalloc"` in libmimalloc-sys3 hands us the directory of the headers its library was built from.
+    let include = PathBuf::from(std::env::var_os("DEP_MIMALLOC_INCLUDE_DIR").expect(
+        "libmimalloc-sys3 did not export its include directory (DEP_MIMALLOC_INCLUDE_DIR); use version 0.1.56 or later",
+    ));
+    let version = engine_version(&include.join("mimalloc.h"));
+    let engine = match version {
+        20_000..30_000 => "v2",
+        30_000..40_000 => "v3",
+        _ => panic!("mimalloc {version} is neither version 2 nor 3: this crate knows no other engine"),
+    };
+    println!("cargo:rustc-cfg=engine=\"{engine}\"");
+    println!("cargo:rustc-env=MIMALLOC_HEADER_VERSION={version}");
+
+    // Our declarations of the engine's functions are checked by the C compiler against its headers: a wrong one does
+    // not build. The object is empty and nothing links to it.
+    cc::Build::new()
+        .file("vendor/abi_check.c")
+        .include(&include)
+        .warnings(true)
+        .warnings_into_errors(true)
+        .compile("mimalloc_runtime_abi_check");
+}
+
+/// `MI_MALLOC_VERSION` as a number: major, two digits minor, two digits patch.
+fn engine_version(header: &Path) -> u32 {
+    println!("cargo:rerun-if-changed={}", header.display());
+    let text =
+        std::fs::read_to_string(header).unwrap_or_else(|error| panic!("cannot read {}: {error}", header.display()));
+    let digits: String = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#define MI_MALLOC_VERSION"))
+        .unwrap_or_else(|| panic!("{} does not define MI_MALLOC_VERSION", header.display()))
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits.parse().unwrap_or_else(|error| panic!("MI_MALLOC_VERSION in {} is not a number: {error}", header.display()))
+}

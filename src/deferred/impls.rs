@@ -1,0 +1,249 @@
+//! [`Trace`] for the types of the standard library.
+
+use core::cell::{Cell, OnceCell, RefCell};
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::trace::{Residue, Slots, Trace, Tracer};
+
+/// Types that hold no reference of this crate: no slots, and dropped as they are.
+macro_rules! leaf {
+    ($($type:ty $([$($param:ident),*])?;)*) => {$(
+        // SAFETY: 1, 2: no references, no slots. 3, 4: the residue is the whole value. 5: does nothing.
+        unsafe impl $(<$($param: 'static + ?Sized),*>)? Trace for $type {
+            const SLOTS: Slots = Slots::Fixed(0);
+            const RESIDUE: bool = core::mem::needs_drop::<Self>();
+            #[inline(always)]
+            fn trace(&self, _: &mut Tracer<'_>) {}
+            unsafe fn drop_residue(&mut self) {
+                // SAFETY: not used again (1).
+                unsafe { ptr::drop_in_place(self) }
+            }
+        }
+    )*};
+}
+
+leaf! {
+    (); bool; char; f32; f64; String; Box<str>;
+    u8; u16; u32; u64; u128; usize; i8; i16; i32; i64; i128; isize;
+    std::time::Duration; std::time::Instant; core::any::TypeId;
+    &'static str; std::path::PathBuf; std::ffi::OsString;
+    PhantomData<T> [T];
+    // What these hold is shared with others, so it is not this object's to trace.
+    Rc<T> [T]; Arc<T> [T]; std::rc::Weak<T> [T]; std::sync::Weak<T> [T];
+}
+
+// SAFETY: 1: the inner value is the only one. 2: the same number filled or not. 3, 4: handed on. 5: handed on.
+unsafe impl<T: Trace> Trace for Option<T> {
+    const SLOTS: Slots = T::SLOTS;
+    const RESIDUE: bool = T::RESIDUE;
+    #[inline(always)]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        match (self, T::SLOTS) {
+            (Some(value), _) => value.trace(tracer),
+            (None, Slots::Fixed(slots)) => tracer.empty(slots),
+            (None, Slots::Varying) => {}
+        }
+    }
+    unsafe fn drop_residue(&mut self) {
+        if let Some(value) = self {
+            // SAFETY: not used again (1).
+            unsafe { value.drop_residue() }
+        }
+    }
+}
+
+/// A cell is traced while nothing else runs, so what it holds can be looked at where it lies.
+macro_rules! cell {
+    ($($cell:ident $get_mut:ident;)*) => {$(
+        // SAFETY: 1-4: those of the value inside. 5: handed on, so nothing changes the cell while it is looked at.
+        unsafe impl<T: Trace> Trace for $cell<T> {
+            const SLOTS: Slots = T::SLOTS;
+            const RESIDUE: bool = T::RESIDUE;
+            #[inline(always)]
+            fn trace(&self, tracer: &mut Tracer<'_>) {
+                // SAFETY: `trace` of the value changes nothing (5) and no other code runs, so the value stays as it is
+                // for as long as this reference lives. Only dead objects are traced, so no `RefMut` is left that was
+                // not forgotten.
+                unsafe { &*self.as_ptr() }.trace(tracer);
+            }
+            unsafe fn drop_residue(&mut self) {
+                // SAFETY: not used again (1).
+                unsafe { self.$get_mut().drop_residue() }
+            }
+        }
+    )*};
+}
+
+cell! {
+    Cell get_mut;
+    RefCell get_mut;
+}
+
+// SAFETY: as for `Option`, which it is.
+unsafe impl<T: Trace> Trace for OnceCell<T> {
+    const SLOTS: Slots = T::SLOTS;
+    const RESIDUE: bool = T::RESIDUE;
+    #[inline(always)]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        match (self.get(), T::SLOTS) {
+            (Some(value), _) => value.trace(tracer),
+            (None, Slots::Fixed(slots)) => tracer.empty(slots),
+            (None, Slots::Varying) => {}
+        }
+    }
+    unsafe fn drop_residue(&mut self) {
+        if let Some(value) = self.get_mut() {
+            // SAFETY: not used again (1).
+            unsafe { value.drop_residue() }
+        }
+    }
+}
+
+// SAFETY: 1-5: those of the value in the box. A box that reaches itself again through its type has no constant number of
+// slots, so it does not compile: owning chains of boxes would be freed by recursion.
+unsafe impl<T: Trace> Trace for Box<T> {
+    const SLOTS: Slots = T::SLOTS;
+    const RESIDUE: bool = true;
+    #[inline(always)]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        (**self).trace(tracer);
+    }
+    unsafe fn drop_residue(&mut self) {
+        // SAFETY: not used again (1), so the box may be taken out.
+        let value = Box::into_raw(unsafe { ptr::read(self) });
+        // SAFETY: ManuallyDrop has the layout of T: this box frees the memory and leaves the value alone.
+        let mut boxed = unsafe { Box::from_raw(value.cast::<ManuallyDrop<T>>()) };
+        // SAFETY: the value in the box is not used again.
+        drop(unsafe { Residue::new(&mut **boxed) });
+    }
+}
+
+/// The residue of items. Items without residue are not looked at: there may be ten million of them.
+///
+/// # Safety
+/// 1. The items are not used again, not even dropped.
+pub(crate) unsafe fn drop_items<T: Trace>(items: &mut [T]) {
+    if T::RESIDUE {
+        /// Goes on with the rest when one item's drop panics.
+        struct Rest<'a, T: Trace>(core::slice::IterMut<'a, T>);
+        impl<T: Trace> Drop for Rest<'_, T> {
+            fn drop(&mut self) {
+                for item in &mut self.0 {
+                    // SAFETY: items are not used again: 1.
+                    drop(unsafe { Residue::new(item) });
+                }
+            }
+        }
+        let mut rest = Rest(items.iter_mut());
+        for item in rest.0.by_ref() {
+            // SAFETY: items are not used again: 1.
+            drop(unsafe { Residue::new(item) });
+        }
+    }
+}
+
+// SAFETY: 1, 2: every item in order. 3, 4: the items' residue, then the buffer without its items. 5: handed on.
+unsafe impl<T: Trace> Trace for Vec<T> {
+    const SLOTS: Slots = match T::SLOTS {
+        Slots::Fixed(0) => Slots::Fixed(0),
+        _ => Slots::Varying,
+    };
+    const RESIDUE: bool = true;
+    #[inline]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        tracer.slice(self);
+    }
+    unsafe fn drop_residue(&mut self) {
+        let (items, len, capacity) = (self.as_mut_ptr(), self.len(), self.capacity());
+        // SAFETY: the vector is not used again (1). ManuallyDrop has the layout of T: this one frees the buffer only.
+        let _buffer = unsafe { Vec::from_raw_parts(items.cast::<ManuallyDrop<T>>(), len, capacity) };
+        // SAFETY: the vector's own items, alive until the buffer goes.
+        let items = unsafe { core::slice::from_raw_parts_mut(items, len) };
+        // SAFETY: not used again.
+        unsafe { drop_items(items) }
+    }
+}
+
+// SAFETY: as for Vec.
+unsafe impl<T: Trace> Trace for VecDeque<T> {
+    const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
+    const RESIDUE: bool = true;
+    #[inline]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        let (front, back) = self.as_slices();
+        tracer.slice(front);
+        if !tracer.is_cut() {
+            tracer.slice(back);
+        }
+    }
+    unsafe fn drop_residue(&mut self) {
+        // A Vec's residue is what a VecDeque's is; making one moves at most the items, in place.
+        // SAFETY: not used again (1).
+        let mut vec = ManuallyDrop::new(Vec::from(unsafe { ptr::read(self) }));
+        // SAFETY: not used again.
+        unsafe { vec.drop_residue() }
+    }
+}
+
+// SAFETY: as for Vec.
+unsafe impl<T: Trace> Trace for Box<[T]> {
+    const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
+    const RESIDUE: bool = true;
+    #[inline]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        tracer.slice(self);
+    }
+    unsafe fn drop_residue(&mut self) {
+        // SAFETY: not used again (1).
+        let mut vec = ManuallyDrop::new(Vec::from(unsafe { ptr::read(self) }));
+        // SAFETY: not used again.
+        unsafe { vec.drop_residue() }
+    }
+}
+
+// SAFETY: 1, 2: every item in order, N times its slots. 3, 4: the items' residue. 5: handed on.
+unsafe impl<T: Trace, const N: usize> Trace for [T; N] {
+    const SLOTS: Slots = match T::SLOTS {
+        Slots::Fixed(each) => Slots::Fixed(each * N),
+        Slots::Varying => Slots::Varying,
+    };
+    const RESIDUE: bool = T::RESIDUE;
+    #[inline]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        tracer.slice(self);
+    }
+    unsafe fn drop_residue(&mut self) {
+        // SAFETY: not used again (1).
+        unsafe { drop_items(self) }
+    }
+}
+
+macro_rules! tuple {
+    ($($name:ident $index:tt),*) => {
+        // SAFETY: 1, 2: every field in order. 3, 4: every field's residue. 5: handed on.
+        unsafe impl<$($name: Trace),*> Trace for ($($name,)*) {
+            const SLOTS: Slots = Slots::Fixed(0)$(.and($name::SLOTS))*;
+            const RESIDUE: bool = false $(|| $name::RESIDUE)*;
+            #[inline(always)]
+            fn trace(&self, tracer: &mut Tracer<'_>) {
+                $(self.$index.trace(tracer);)*
+            }
+            unsafe fn drop_residue(&mut self) {
+                // SAFETY: not used again (1).
+                let _all = ($(unsafe { Residue::new(&mut self.$index) },)*);
+            }
+        }
+    };
+}
+
+tuple!(A 0);
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+tuple!(A 0, B 1, C 2, D 3);
+tuple!(A 0, B 1, C 2, D 3, E 4);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5);

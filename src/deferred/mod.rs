@@ -1,0 +1,28 @@
+//! Bounded freeing: counts, the pending queue, the drain and its pacing. A pure algorithm: nothing here knows the
+//! engine, so all of it runs and is tested on any allocator (see [`Memory`]).
+//!
+//! An object whose last reference goes is not torn down. It is pushed on the [`Pending`] queue, which needs no memory of
+//! its own (the dead object's header holds the link), and a *drain* works the queue off under a [`Budget`]: visit a slot,
+//! count its referent down, and once all slots are done free the object. Nothing recurses; an object is left and resumed
+//! in the middle of its slots.
+
+mod budget;
+mod impls;
+mod kind;
+mod object;
+mod pacer;
+mod pending;
+mod trace;
+
+pub use budget::{Budget, Progress, Stop, Tally};
+pub use kind::{Managed, TypeInfo, TypeKey};
+pub use object::{COUNT_STATES, CountState, Object};
+pub use pacer::{Pacing, Schedule};
+pub use pending::SLACK_UNITS;
+pub use trace::{Residue, Slots, Trace, Tracer};
+
+pub(crate) use budget::Meter;
+pub(crate) use impls::drop_items;
+pub(crate) use object::{Death, OBJECT_ALIGN, addressable};
+pub(crate) use pacer::Pacer;
+pub(crate) use pending::{Large, Memory, Pending, counted};

@@ -1,0 +1,405 @@
+//! The queue of dead objects and the drain that works it off.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use super::budget::{Meter, Tally};
+use super::kind::TypeInfo;
+use super::object::Object;
+use super::trace::{Slots, Tracer};
+
+/// An object with no more slots than this is visited in one go, which spares the bookkeeping of a visit that can stop.
+const WHOLE: usize = 8;
+
+/// How far a collection may go over a budget of units: the constant *c* of promise P1.
+///
+/// The drain looks at the budget before each object. With one unit left it may still begin an object of up to 8 slots,
+/// which it visits whole and frees: 9 units, 8 of them over the budget. An object of more slots is visited for as many
+/// slots as the budget has left and resumed there.
+pub const SLACK_UNITS: u64 = WHOLE as u64;
+
+/// Where objects' memory comes from. The drain's only way to the outside.
+///
+/// # Safety
+/// 1. `free` takes any block of an object that was allocated from this memory and runs no code of the user's.
+pub(crate) unsafe trait Memory {
+    /// Whether freeing such a block is a long call, to be made from a place that may wait.
+    fn is_large(&self, bytes: usize) -> bool;
+
+    /// Frees a block.
+    ///
+    /// # Safety
+    /// 1. `block` was allocated here with this size and alignment and is not used again.
+    unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize);
+}
+
+/// What a drain does with large blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Large {
+    /// Leaves them for a place that may wait.
+    Keep,
+    /// Frees one as soon as the budget in bytes is as large as the block: space is owed, and waiting would not be bounded.
+    WhenOwed,
+    /// Frees them when nothing else is left and the budget still admits it.
+    Free,
+}
+
+/// What is to be done next to the object in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Visit its slots from the cursor on.
+    Slots,
+    /// Drop its residue.
+    Residue,
+    /// Free its memory.
+    Free,
+}
+
+/// Dead objects, linked through their headers, and the one that a drain is working on.
+///
+/// Invariant QUEUE: every object on the stack and in hand is dead, its value untouched save as `phase` and `cursor` say of
+/// the one in hand; on the stack of large blocks only the memory is left to be freed. All fields are cells and hold before
+/// every call into code of the user's, which may push, ask, or try to drain again (`draining`).
+///
+/// The order is last in, first out: an object that was just counted down has its header in the cache.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    stack: Cell<Option<NonNull<Object>>>,
+    in_hand: Cell<Option<NonNull<Object>>>,
+    phase: Cell<Phase>,
+    cursor: Cell<usize>,
+    /// Where the visit of the object in hand panicked last, if it did.
+    panicked_at: Cell<Option<usize>>,
+    large: Cell<Option<NonNull<Object>>>,
+    draining: Cell<bool>,
+    /// Everything that died and is not freed, wherever it stands.
+    tally: Cell<Tally>,
+    large_tally: Cell<Tally>,
+    /// Everything ever freed.
+    freed: Cell<Tally>,
+    /// Given up because their `trace` panicked twice at one slot.
+    abandoned: Cell<Tally>,
+}
+
+impl Tally {
+    #[inline(always)]
+    fn plus(self, bytes: u64) -> Tally {
+        Tally { objects: self.objects + 1, bytes: self.bytes + bytes }
+    }
+
+    #[inline(always)]
+    fn minus(self, bytes: u64) -> Tally {
+        Tally { objects: self.objects - 1, bytes: self.bytes - bytes }
+    }
+}
+
+/// The bytes that are counted for an object: what it asked for, rounded up to the engine's smallest step.
+///
+/// Not the engine's usable size, which differs between its builds.
+#[inline(always)]
+pub(crate) fn counted(bytes: usize) -> u64 {
+    (bytes as u64 + 15) & !15
+}
+
+/// # Safety
+/// 1. `object` is of type `info` and its memory has not been freed.
+#[inline(always)]
+unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
+    // SAFETY: handed on (1).
+    counted(unsafe { info.bytes_of(object) })
+}
+
+/// # Safety
+/// 1. `object` points to an object whose memory has not been freed.
+#[inline(always)]
+unsafe fn header<'a>(object: NonNull<Object>) -> &'a Object {
+    // SAFETY: handed on (1).
+    unsafe { object.as_ref() }
+}
+
+impl Pending {
+    pub(crate) const fn new() -> Pending {
+        const NONE: Tally = Tally { objects: 0, bytes: 0 };
+        Pending {
+            stack: Cell::new(None),
+            in_hand: Cell::new(None),
+            phase: Cell::new(Phase::Slots),
+            cursor: Cell::new(0),
+            panicked_at: Cell::new(None),
+            large: Cell::new(None),
+            draining: Cell::new(false),
+            tally: Cell::new(NONE),
+            large_tally: Cell::new(NONE),
+            freed: Cell::new(NONE),
+            abandoned: Cell::new(NONE),
+        }
+    }
+
+    /// What is dead and not freed, large blocks included.
+    #[inline(always)]
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally.get()
+    }
+
+    pub(crate) fn large(&self) -> Tally {
+        self.large_tally.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn freed(&self) -> Tally {
+        self.freed.get()
+    }
+
+    pub(crate) fn abandoned(&self) -> Tally {
+        self.abandoned.get()
+    }
+
+    /// Whether a drain would find anything to do for a debt of so many bytes.
+    #[inline(always)]
+    pub(crate) fn has_work_for(&self, debt: u64) -> bool {
+        self.has_work() || self.next_large().is_some_and(|bytes| bytes <= debt)
+    }
+
+    /// Whether a drain would find work besides large blocks.
+    #[inline(always)]
+    pub(crate) fn has_work(&self) -> bool {
+        self.stack.get().is_some() || self.in_hand.get().is_some()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    #[inline(always)]
+    pub(super) fn set_cursor(&self, cursor: usize) {
+        self.cursor.set(cursor);
+    }
+
+    /// Queues an object.
+    ///
+    /// # Safety
+    /// 1. The last reference to `object` has just been given up; nobody else knows of its death.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, object: NonNull<Object>) {
+        // SAFETY: dead, not freed (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        // SAFETY: dead, not freed (1), its value untouched.
+        let bytes = unsafe { counted_bytes(word.key().info(), object) };
+        self.tally.set(self.tally.get().plus(bytes));
+        header.set_word(word.dead(address(self.stack.get())));
+        self.stack.set(Some(object));
+    }
+
+    /// Frees an object that has just died and has neither slots nor residue, without queueing it.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    /// 2. `object` is of type `info`, which has no slots and no residue, and came from `memory`.
+    #[inline(always)]
+    pub(crate) unsafe fn free_leaf<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo) {
+        // SAFETY: dead, not freed (1), of this type (2).
+        let bytes = unsafe { info.bytes_of(object) };
+        self.freed.set(self.freed.get().plus(counted(bytes)));
+        // SAFETY: from this memory (2), of this size, and dead (1).
+        unsafe { memory.free(object.cast(), bytes, info.align) }
+    }
+
+    /// Notes bytes that were freed without their object: it moved to another block.
+    pub(crate) fn count_freed_bytes(&self, bytes: u64) {
+        let freed = self.freed.get();
+        self.freed.set(Tally { objects: freed.objects, bytes: freed.bytes + bytes });
+    }
+
+    /// Works the queue off for as long as `meter` admits.
+    ///
+    /// Panics of user code pass through, and the drain can be resumed after them. Does nothing within another drain.
+    ///
+    /// # Safety
+    /// 1. Every queued object came from `memory`.
+    pub(crate) unsafe fn drain<M: Memory>(&self, memory: &M, meter: &mut Meter, large: Large) {
+        if self.draining.replace(true) {
+            return;
+        }
+        let _done = Draining(self);
+        if large == Large::WhenOwed {
+            while meter.admits() && self.next_large().is_some_and(|bytes| meter.owes(bytes)) {
+                // SAFETY: 1.
+                unsafe { self.free_large(memory, meter) };
+            }
+        }
+        while meter.admits() {
+            let Some(object) = self.next() else { break };
+            // SAFETY: by QUEUE dead and not freed.
+            let info = unsafe { header(object) }.info();
+            if self.phase.get() == Phase::Slots && !self.visit(object, info, meter) {
+                continue;
+            }
+            if self.phase.get() == Phase::Residue {
+                // Set first: a residue whose drop panics has been dropped all the same, and is not dropped again.
+                self.phase.set(Phase::Free);
+                if let Some(drop_residue) = info.drop_residue {
+                    // SAFETY: of this type, its slots are done, and it is dropped once.
+                    unsafe { drop_residue(object) }
+                }
+            }
+            self.in_hand.set(None);
+            // SAFETY: 1, and by QUEUE nothing but the memory is left.
+            unsafe { self.free(memory, object, info, meter) }
+        }
+        if large == Large::Free && !self.has_work() {
+            while meter.admits() {
+                // SAFETY: 1.
+                if !unsafe { self.free_large(memory, meter) } {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The object in hand, or the next from the stack.
+    #[inline(always)]
+    fn next(&self) -> Option<NonNull<Object>> {
+        if let Some(object) = self.in_hand.get() {
+            return Some(object);
+        }
+        let object = pop(&self.stack)?;
+        self.in_hand.set(Some(object));
+        self.phase.set(Phase::Slots);
+        self.cursor.set(0);
+        self.panicked_at.set(None);
+        Some(object)
+    }
+
+    /// Visits slots of the object in hand. True when all are done.
+    #[inline(always)]
+    fn visit(&self, object: NonNull<Object>, info: &TypeInfo, meter: &mut Meter) -> bool {
+        let from = self.cursor.get();
+        let left = match info.slots {
+            Slots::Fixed(0) => {
+                self.phase.set(Phase::Residue);
+                return true;
+            }
+            Slots::Fixed(slots) if slots <= WHOLE => WHOLE,
+            _ => meter.slots(),
+        };
+        let guard = Retrace { pending: self, object };
+        let mut tracer = Tracer::resume(self, from, left);
+        // SAFETY: an object of this type whose value is whole: `trace` leaves it as it is.
+        unsafe { (info.trace)(object, &mut tracer) }
+        core::mem::forget(guard);
+        let cut = tracer.is_cut();
+        meter.visited((tracer.cursor() - from) as u64);
+        drop(tracer);
+        if !cut {
+            self.phase.set(Phase::Residue);
+        }
+        !cut
+    }
+
+    /// Frees the memory of an object that is done, or sets it aside if that is a long call.
+    ///
+    /// # Safety
+    /// 1. `object`, of type `info`, came from `memory`; it is dead, on no list, and its value has been dropped.
+    #[inline(always)]
+    unsafe fn free<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo, meter: &mut Meter) {
+        // SAFETY: not freed (1). The size of a tail lies in its length, which is no part of what was dropped.
+        let bytes = unsafe { info.bytes_of(object) };
+        if memory.is_large(bytes) {
+            // SAFETY: not freed (1).
+            let header = unsafe { header(object) };
+            header.set_word(header.word().dead(address(self.large.get())));
+            self.large.set(Some(object));
+            self.large_tally.set(self.large_tally.get().plus(counted(bytes)));
+            meter.visited(1);
+            return;
+        }
+        self.account(counted(bytes), meter);
+        // SAFETY: from this memory with this size, and not used again (1).
+        unsafe { memory.free(object.cast(), bytes, info.align) }
+    }
+
+    /// The bytes of the large block that would be freed next.
+    fn next_large(&self) -> Option<u64> {
+        let object = self.large.get()?;
+        // SAFETY: by QUEUE dead and not freed.
+        let info = unsafe { header(object) }.info();
+        // SAFETY: as above, of this type; the length of a tail outlives its items.
+        Some(unsafe { counted_bytes(info, object) })
+    }
+
+    /// Frees one large block, if there is one.
+    ///
+    /// # Safety
+    /// 1. Every queued object came from `memory`.
+    unsafe fn free_large<M: Memory>(&self, memory: &M, meter: &mut Meter) -> bool {
+        let Some(object) = pop(&self.large) else { return false };
+        // SAFETY: by QUEUE dead and not freed.
+        let info = unsafe { header(object) }.info();
+        // SAFETY: as above; the length of a tail outlives its items.
+        let bytes = unsafe { info.bytes_of(object) };
+        self.large_tally.set(self.large_tally.get().minus(counted(bytes)));
+        self.account(counted(bytes), meter);
+        meter.large_freed += 1;
+        // SAFETY: from this memory (1) with this size, and by QUEUE nothing but the memory is left.
+        unsafe { memory.free(object.cast(), bytes, info.align) }
+        true
+    }
+
+    #[inline(always)]
+    fn account(&self, bytes: u64, meter: &mut Meter) {
+        self.tally.set(self.tally.get().minus(bytes));
+        self.freed.set(self.freed.get().plus(bytes));
+        meter.freed(bytes);
+    }
+}
+
+#[inline(always)]
+fn address(object: Option<NonNull<Object>>) -> usize {
+    // Exposed, since the link keeps the address alone and `pop` makes a pointer of it again.
+    object.map_or(0, |object| object.as_ptr().expose_provenance())
+}
+
+#[inline(always)]
+fn pop(stack: &Cell<Option<NonNull<Object>>>) -> Option<NonNull<Object>> {
+    let object = stack.get()?;
+    // SAFETY: by QUEUE dead and not freed.
+    let link = unsafe { header(object) }.word().link();
+    stack.set(NonNull::new(core::ptr::with_exposed_provenance_mut(link)));
+    Some(object)
+}
+
+/// Ends a drain, also one that panics.
+struct Draining<'a>(&'a Pending);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.draining.set(false);
+    }
+}
+
+/// Runs when a visit panics. The tracer has kept the cursor, so the next drain goes on behind the last slot that was
+/// counted down; but a `trace` that panics there again would panic for ever, so then the object is given up: it and what
+/// the rest of its slots refer to leak, and are counted.
+struct Retrace<'a> {
+    pending: &'a Pending,
+    object: NonNull<Object>,
+}
+
+impl Drop for Retrace<'_> {
+    fn drop(&mut self) {
+        let pending = self.pending;
+        let cursor = pending.cursor.get();
+        if pending.panicked_at.replace(Some(cursor)) != Some(cursor) {
+            return;
+        }
+        pending.panicked_at.set(None);
+        pending.in_hand.set(None);
+        // SAFETY: the object in hand, dead and not freed.
+        let info = unsafe { header(self.object) }.info();
+        // SAFETY: as above, of this type.
+        let bytes = unsafe { counted_bytes(info, self.object) };
+        pending.tally.set(pending.tally.get().minus(bytes));
+        pending.abandoned.set(pending.abandoned.get().plus(bytes));
+    }
+}

@@ -1,0 +1,202 @@
+//! What a type must say of itself: its references, in an order that can be left and resumed.
+
+use core::ptr::NonNull;
+
+use super::object::{Death, Object};
+use super::pending::Pending;
+
+/// How many slots a value has. A slot is a place that may hold one reference; an empty one counts too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slots {
+    /// Always exactly so many.
+    Fixed(usize),
+    /// As many as the value says, such as the items of a vector.
+    Varying,
+}
+
+impl Slots {
+    /// The slots of a value that is made of two parts.
+    pub const fn and(self, other: Slots) -> Slots {
+        match (self, other) {
+            (Slots::Fixed(a), Slots::Fixed(b)) => Slots::Fixed(a + b),
+            _ => Slots::Varying,
+        }
+    }
+
+    /// The slots of a value that is one of two, the shorter filled up with empty slots.
+    pub const fn or(self, other: Slots) -> Slots {
+        match (self, other) {
+            (Slots::Fixed(a), Slots::Fixed(b)) => Slots::Fixed(if a > b { a } else { b }),
+            _ => Slots::Varying,
+        }
+    }
+}
+
+/// A type whose references the crate can enumerate, a slice at a time.
+///
+/// Use `#[derive(Trace)]`: then no `unsafe` is needed. A field marked `#[trace(skip)]` may be of any type; it is dropped
+/// by its own `Drop`, all at once, and references in it are counted down then.
+///
+/// # How an object dies
+/// 1. `trace` visits the slots, in as many pieces as budgets make of it; each referent is counted down, and queued if it
+///    dies. The value stays where it is.
+/// 2. `drop_residue` drops what is not a reference: vectors' buffers, strings, skipped fields.
+/// 3. The memory is freed.
+///
+/// So the type itself must not implement [`Drop`]: it would run on a value whose references are gone, and nothing here
+/// runs it (the derive refuses such a type). Fields may.
+///
+/// # Safety
+/// 1. `trace` reports every counted reference that the value owns exactly once, save those that `drop_residue` drops
+///    itself; in the same order each time while the value does not change; and it does nothing else to the tracer.
+/// 2. If `SLOTS` is `Fixed(n)`, `trace` passes exactly `n` slots.
+/// 3. `drop_residue` drops everything that is not reported by `trace`, and neither drops nor follows what is reported.
+/// 4. If `RESIDUE` is false, leaving `drop_residue` out must leak nothing.
+/// 5. `trace` does not run code that could change the value or reach the mutator.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which references it holds",
+    note = "add `#[derive(Trace)]` to the type, or `#[trace(skip)]` to a field that holds no references"
+)]
+pub unsafe trait Trace: 'static {
+    /// How many slots `trace` passes.
+    const SLOTS: Slots;
+
+    /// Whether anything remains to be dropped once the references are gone.
+    const RESIDUE: bool;
+
+    /// Passes each slot of the value to the tracer.
+    fn trace(&self, tracer: &mut Tracer<'_>);
+
+    /// Drops what `trace` does not report.
+    ///
+    /// # Safety
+    /// 1. The value is not used again, not even dropped.
+    unsafe fn drop_residue(&mut self);
+}
+
+/// Receives the slots of one object, from where the last visit stopped.
+#[derive(Debug)]
+pub struct Tracer<'a> {
+    pending: &'a Pending,
+    /// Slots that earlier visits have dealt with and this one has still to pass over.
+    skip: usize,
+    /// Slots that may still be visited now.
+    left: usize,
+    /// Slots dealt with, by earlier visits and this one.
+    cursor: usize,
+    cut: bool,
+}
+
+impl<'a> Tracer<'a> {
+    /// Visits at most `left` slots after the first `cursor` ones.
+    #[inline(always)]
+    pub(crate) fn resume(pending: &'a Pending, cursor: usize, left: usize) -> Tracer<'a> {
+        Tracer { pending, skip: cursor, left, cursor, cut: false }
+    }
+
+    /// Whether slots remain that this visit may not visit any more.
+    #[inline(always)]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    #[inline(always)]
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// One slot that holds a reference to `child`.
+    ///
+    /// # Safety
+    /// 1. The value being traced owns one counted reference to `child` in this slot.
+    #[inline(always)]
+    pub unsafe fn reference(&mut self, child: NonNull<Object>) {
+        if self.take(1) == 0 {
+            return;
+        }
+        // SAFETY: the reference is owned, so the object is alive (1).
+        let death = unsafe { child.as_ref() }.release();
+        if death == Death::Died {
+            // SAFETY: the last reference was just given up, and nothing but the queue knows the object now.
+            unsafe { self.pending.push(child) };
+        }
+    }
+
+    /// `count` slots that hold no reference.
+    #[inline(always)]
+    pub fn empty(&mut self, count: usize) {
+        self.take(count);
+    }
+
+    /// All slots of all items. Slots of earlier visits are passed over at once, whatever their number.
+    #[inline]
+    pub fn slice<T: Trace>(&mut self, items: &[T]) {
+        let each = const {
+            match T::SLOTS {
+                Slots::Fixed(each) => each,
+                Slots::Varying => panic!(
+                    "items of a vector or slice must have a fixed number of slots, or a visit could not be resumed in \
+                     the middle: put the inner collection into an object of its own"
+                ),
+            }
+        };
+        if each == 0 {
+            return;
+        }
+        let first = self.skip / each;
+        if first >= items.len() {
+            self.skip -= items.len() * each;
+            return;
+        }
+        self.skip -= first * each;
+        for item in &items[first..] {
+            item.trace(self);
+            if self.cut {
+                return;
+            }
+        }
+    }
+
+    /// Passes `count` slots and says how many of them this visit is to deal with.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> usize {
+        let skipped = self.skip.min(count);
+        self.skip -= skipped;
+        let due = count - skipped;
+        let taken = due.min(self.left);
+        self.cut |= taken < due;
+        self.left -= taken;
+        self.cursor += taken;
+        taken
+    }
+}
+
+impl Drop for Tracer<'_> {
+    /// Also on the way out of a `trace` that panicked: what was counted down is not counted down again.
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.pending.set_cursor(self.cursor);
+    }
+}
+
+/// Drops the residue of a field when it goes out of scope, so that a panic in one field's drop does not keep the others
+/// from being dropped. What `#[derive(Trace)]` writes.
+#[doc(hidden)]
+pub struct Residue<'a, T: Trace>(&'a mut T);
+
+impl<'a, T: Trace> Residue<'a, T> {
+    /// # Safety
+    /// 1. The field is not used again, not even dropped.
+    pub unsafe fn new(field: &'a mut T) -> Self {
+        Residue(field)
+    }
+}
+
+impl<T: Trace> Drop for Residue<'_, T> {
+    fn drop(&mut self) {
+        if T::RESIDUE {
+            // SAFETY: the obligation of `new`.
+            unsafe { self.0.drop_residue() }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The heartbeat: a clock of the program's own allocation.
+
+use core::cell::Cell;
+
+/// One tick of a mutator's heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beat {
+    /// How many beats there have been since the mutator was attached, this one included.
+    pub number: u64,
+    /// How many of them passed in the allocation that is being made. More than 1 when it is larger than a beat.
+    pub passed: u64,
+}
+
+/// Counts the bytes that a mutator allocates, and says when something is due.
+///
+/// Promise P4: what is charged is the size that was asked for, rounded up to 16, never what the engine made of it, so the
+/// number of beats is a function of the program alone.
+///
+/// The allocation path has one counter and one branch: `credit` runs down from what was `granted`, and whatever else has
+/// to happen now and then, freeing for instance, asks for an earlier end of the grant ([`Clock::grant`]).
+#[derive(Debug)]
+pub(crate) struct Clock {
+    credit: Cell<i64>,
+    granted: Cell<i64>,
+    charged: Cell<u64>,
+    beat_bytes: u64,
+    beats: Cell<u64>,
+}
+
+impl Clock {
+    pub(crate) fn new(beat_bytes: u64) -> Clock {
+        Clock { credit: Cell::new(0), granted: Cell::new(0), charged: Cell::new(0), beat_bytes, beats: Cell::new(0) }
+    }
+
+    /// Charges for bytes about to be allocated. True when the grant is used up.
+    #[inline(always)]
+    pub(crate) fn charge(&self, bytes: u64) -> bool {
+        // An allocation is at most isize::MAX bytes, and each charge that goes below zero is followed by a settlement.
+        let credit = self.credit.get().wrapping_sub(bytes as i64);
+        self.credit.set(credit);
+        credit < 0
+    }
+
+    /// Bytes charged since the mutator was attached.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged.get() + self.unsettled()
+    }
+
+    fn unsettled(&self) -> u64 {
+        (self.granted.get() - self.credit.get()) as u64
+    }
+
+    /// Books what was charged since the last settlement, and returns it.
+    pub(crate) fn settle(&self) -> u64 {
+        let bytes = self.unsettled();
+        self.charged.set(self.charged.get() + bytes);
+        self.granted.set(0);
+        self.credit.set(0);
+        bytes
+    }
+
+    /// Beats since the mutator was attached, as of the last settlement.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.get()
+    }
+
+    /// The beat that is due, if one is.
+    pub(crate) fn beat(&self) -> Option<Beat> {
+        let number = self.charged.get() / self.beat_bytes;
+        let passed = number - self.beats.replace(number);
+        (passed > 0).then_some(Beat { number, passed })
+    }
+
+    /// Lets so many bytes pass until the next settlement, fewer if a beat comes before.
+    pub(crate) fn grant(&self, bytes: u64) {
+        let to_beat = self.beat_bytes - self.charged.get() % self.beat_bytes;
+        // The beat falls due on the byte that completes it, so one less may pass unnoticed.
+        let grant = bytes.min(to_beat) as i64 - 1;
+        // Charges made since the settlement, by handlers, stay charged.
+        self.credit.set(self.credit.get() + grant - self.granted.get());
+        self.granted.set(grant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_a_function_of_the_bytes_alone() {
+        for grant in [1, 16, 4096, 1 << 40] {
+            for sizes in [vec![16u64], vec![16, 1024, 48], vec![1 << 20], vec![16, 1 << 17]] {
+                let clock = Clock::new(65536);
+                clock.grant(grant);
+                let (mut bytes, mut seen) = (0u64, 0u64);
+                for size in sizes.iter().cycle().take(10_000) {
+                    bytes += size;
+                    if clock.charge(*size) {
+                        clock.settle();
+                        if let Some(beat) = clock.beat() {
+                            seen += beat.passed;
+                            assert_eq!(seen, beat.number);
+                        }
+                        clock.grant(grant);
+                    }
+                    assert_eq!(seen, bytes / 65536, "each beat is seen in the allocation that completes it");
+                    assert_eq!(clock.charged(), bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_handler_charges_is_kept() {
+        let clock = Clock::new(1000);
+        clock.grant(100);
+        assert!(clock.charge(100));
+        assert_eq!(clock.settle(), 100);
+        assert!(clock.charge(50));
+        clock.grant(100);
+        assert!(!clock.charge(49));
+        assert!(clock.charge(1));
+        assert_eq!(clock.settle(), 100);
+        assert_eq!(clock.charged(), 200);
+    }
+}

@@ -1,0 +1,72 @@
+//! Process-wide handlers of the engine's deferred-free call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use super::hook::{self, HookCall};
+
+pub(super) type Handler = dyn Fn(HookCall) + Send + Sync;
+
+/// Invariant HANDLERS: the trampoline only ever *tries* to read and holds no lock while a handler runs. Registering
+/// allocates while it holds the lock, and that allocation may be the one in which the engine calls.
+static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Calls `handler` when the engine makes its deferred-free call on a thread that has a mutator attached.
+///
+/// This is all of mimalloc's `mi_register_deferred_free` that can be had safely: the kind of the call, and nothing else.
+/// It is **not a clock**: mimalloc 3 calls after every 1000th slow-path allocation of a heap, which may be millions of
+/// allocations apart, and never on a thread that only frees. For a clock see [`Mutator::on_beat`](crate::Mutator::on_beat).
+///
+/// # What a handler may do
+/// It runs inside the engine. It may free, and allocate from the global allocator and from mutators attached to this
+/// thread; it must not attach one ([`ErrorKind::InHandler`](crate::ErrorKind::InHandler)). Engine calls that it causes do
+/// not come back to it. If it panics, the panic is kept and resumed at the next safepoint of this thread
+/// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed
+/// reaches no handler.
+///
+/// # Cost
+/// Nothing on the allocation path; at a call, one lock that is never waited for and one indirect call.
+pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Registration {
+    hook::install();
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    let handler: Arc<Handler> = Arc::new(handler);
+    HANDLERS.write().push((id, handler));
+    Registration { id }
+}
+
+/// A registered handler; dropping it removes the handler. [`core::mem::forget`] keeps it for good.
+#[derive(Debug)]
+#[must_use = "the handler is removed when its registration is dropped"]
+pub struct Registration {
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // The handler itself goes after the lock: its captures may do anything when dropped.
+        let _handler = {
+            let mut handlers = HANDLERS.write();
+            handlers.iter().position(|(id, _)| *id == self.id).map(|at| handlers.remove(at))
+        };
+    }
+}
+
+/// Hands each handler to `run`, which does not panic. Called by the trampoline.
+pub(super) fn for_each(run: impl Fn(&Handler)) {
+    let mut next = 0;
+    loop {
+        let handler = match HANDLERS.try_read() {
+            None => return,
+            Some(handlers) => match handlers.get(next) {
+                None => return,
+                Some((_, handler)) => Arc::clone(handler),
+            },
+        };
+        run(&*handler);
+        next += 1;
+    }
+}

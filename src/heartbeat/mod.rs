@@ -1,0 +1,20 @@
+//! The engine's hook made safe, and the heartbeat clock.
+//!
+//! The two have little to do with each other. mimalloc's deferred-free hook is not a clock: it is called after a number
+//! of *slow-path* allocations that differs by version and by the sizes asked for, counts per heap, and is silent on a
+//! thread that only frees. So the clock counts bytes by itself ([`clock`]), and the hook is a hint and a rescue call before
+//! out of memory ([`hook`]).
+
+mod clock;
+mod handler;
+mod hook;
+
+pub use clock::Beat;
+pub use handler::{Registration, register_deferred_free};
+pub use hook::HookCall;
+
+pub(crate) use clock::Clock;
+pub(crate) use hook::{
+    attach_thread, calls, causing, claim_forced, detach_thread, in_handler, install, take_parked_panic,
+    take_unseen_forced,
+};

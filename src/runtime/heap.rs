@@ -1,0 +1,204 @@
+//! A heap of the engine, paired with the thread that uses it.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crate::deferred::{Memory, OBJECT_ALIGN, counted};
+use crate::error::{Error, ErrorKind};
+use crate::sys::{self, MiHeap, engine};
+
+/// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
+#[derive(Debug)]
+pub(crate) struct IdleHeap(NonNull<MiHeap>);
+
+// SAFETY: where heaps are bound to their thread, none is ever idle (`Heap::release` gives it up there); elsewhere the
+// engine lets any thread take a heap up.
+unsafe impl Send for IdleHeap {}
+
+impl IdleHeap {
+    pub(crate) fn new() -> Result<IdleHeap, Error> {
+        engine::heap_new().map(IdleHeap).ok_or_else(no_heap)
+    }
+
+    /// Gives the heap back to the engine.
+    ///
+    /// # Safety
+    /// 1. No block of it is allocated, so no thread can be freeing into it.
+    pub(crate) unsafe fn destroy(self) {
+        // SAFETY: nobody uses the heap: it is idle, and has no blocks (1).
+        unsafe { sys::mi_heap_destroy(self.0.as_ptr()) }
+    }
+}
+
+fn no_heap() -> Error {
+    Error::new(
+        ErrorKind::NoHeap,
+        "the engine could not make a heap: memory has run out, or too many mutators are attached (at most about 64,000)",
+    )
+}
+
+/// A heap in use by the thread that took it up.
+#[derive(Debug)]
+pub(crate) struct Heap {
+    heap: NonNull<MiHeap>,
+    local: NonNull<engine::Local>,
+}
+
+impl Heap {
+    /// Pairs `idle` with this thread.
+    pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, Error> {
+        // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
+        let local = unsafe { engine::local(idle.0) }.ok_or_else(no_heap)?;
+        let heap = Heap { heap: idle.0, local };
+        // The first use, made here: inside a callback it would deadlock. Out of memory the engine hands out a placeholder
+        // that fails every allocation, which shows here too.
+        let probe = heap.malloc(16, 16).ok_or_else(no_heap)?;
+        // SAFETY: allocated above with this size and alignment.
+        unsafe { heap.free(probe, 16, 16) };
+        Ok(heap)
+    }
+
+    /// Ends the pairing. `None` where a heap cannot go to another thread; what is allocated in it stays valid all the same.
+    ///
+    /// # Safety
+    /// 1. If `blocks` is 0, no block of the heap is allocated any more.
+    pub(crate) unsafe fn release(self, blocks: u64) -> Option<IdleHeap> {
+        // SAFETY: this thread's, and given up here.
+        unsafe { engine::release_local(self.local) };
+        let idle = IdleHeap(self.heap);
+        if !engine::HEAP_IS_THREAD_BOUND {
+            return Some(idle);
+        }
+        if blocks == 0 {
+            // SAFETY: empty (1).
+            unsafe { idle.destroy() };
+        }
+        // Otherwise it stays with its thread, at whose end the engine passes its blocks on.
+        None
+    }
+
+    /// # Safety
+    /// 1. `block` is a live block of the engine, of a heap that this thread uses.
+    pub(crate) unsafe fn owns(&self, block: NonNull<u8>) -> bool {
+        // SAFETY: live (1), and the heap is alive.
+        unsafe { engine::owns(self.heap, block) }
+    }
+
+    /// A block, or nothing when there is no memory. `size` may be anything up to `isize::MAX`.
+    #[inline(always)]
+    pub(crate) fn malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        let block = if align <= OBJECT_ALIGN {
+            if size <= engine::SMALL_MAX {
+                // SAFETY: this thread's; a small size.
+                unsafe { engine::malloc_small(self.local, size) }
+            } else {
+                // SAFETY: this thread's.
+                unsafe { engine::malloc(self.local, size) }
+            }
+        } else {
+            // SAFETY: this thread's.
+            unsafe { engine::malloc_aligned(self.local, size, align) }
+        };
+        NonNull::new(block.cast())
+    }
+
+    pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        let block = if align <= OBJECT_ALIGN {
+            // SAFETY: this thread's.
+            unsafe { engine::zalloc(self.local, size) }
+        } else {
+            // SAFETY: this thread's.
+            unsafe { engine::zalloc_aligned(self.local, size, align) }
+        };
+        NonNull::new(block.cast())
+    }
+
+    /// # Safety
+    /// 1. `block` is a live block of this heap, of `old` bytes and this alignment; if a block is returned, it is gone.
+    pub(crate) unsafe fn realloc(
+        &self,
+        block: NonNull<u8>,
+        old: usize,
+        align: usize,
+        new: usize,
+    ) -> Option<NonNull<u8>> {
+        if new > engine::SMALL_MAX && align <= OBJECT_ALIGN {
+            // SAFETY: this thread's; a live block (1).
+            return NonNull::new(unsafe { engine::realloc(self.local, block.as_ptr().cast(), new) }.cast());
+        }
+        // Never in place: a block of a small size is freed as small (`free`), so it must have been allocated as small. And
+        // the engine's `realloc` keeps no alignment above 16.
+        let copy = self.malloc(new, align)?;
+        // SAFETY: both are of at least so many bytes, and are two blocks.
+        unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
+        // SAFETY: not used again (1).
+        unsafe { self.free(block, old, align) };
+        Some(copy)
+    }
+
+    /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
+    pub(crate) fn collect(&self) {
+        // SAFETY: this thread's.
+        unsafe { engine::collect(self.local, true) }
+    }
+}
+
+/// Blocks of at least this many bytes are freed from a place that may wait: from 1 MiB on a free is no longer small
+/// against a step (`tests/engine.rs` measures it).
+pub(crate) const LARGE: usize = 1 << 20;
+
+// SAFETY: 1: mi_free takes every block of the engine, of whichever heap, and calls nothing of ours.
+unsafe impl Memory for Heap {
+    #[inline(always)]
+    fn is_large(&self, bytes: usize) -> bool {
+        bytes >= LARGE
+    }
+
+    #[inline(always)]
+    unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
+        if bytes <= engine::SMALL_MAX && align <= OBJECT_ALIGN {
+            // A small block, whose page the engine finds without looking it up.
+            // SAFETY: allocated by `malloc` (1) as small.
+            unsafe { sys::mi_free_small(block.as_ptr().cast()) }
+        } else {
+            // SAFETY: a live block (1).
+            unsafe { sys::mi_free(block.as_ptr().cast()) }
+        }
+    }
+}
+
+/// What threads without the mutator have freed of its blocks.
+#[derive(Debug, Default)]
+pub(crate) struct FreedElsewhere {
+    pub(crate) blocks: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// Frees blocks of a mutator from any thread.
+///
+/// Made by [`Mutator::remote_free`](crate::Mutator::remote_free); cheap to clone; may outlive the mutator.
+#[derive(Clone, Debug)]
+pub struct RemoteFree {
+    pub(super) freed: Arc<FreedElsewhere>,
+}
+
+impl RemoteFree {
+    /// Frees a block.
+    ///
+    /// # Safety
+    /// 1. `block` was allocated by [`Mutator::allocate`](crate::Mutator::allocate) or a sibling of it, of the mutator that
+    ///    this was made by, with this `layout`, and is not used again.
+    ///
+    /// # Cost
+    /// One `mi_free` of another thread's block, some 50 ns, and two atomic additions.
+    pub unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: a live block of the engine (1).
+        unsafe { sys::mi_free(block.as_ptr().cast()) };
+        self.freed.bytes.fetch_add(counted(layout.size()), Ordering::Relaxed);
+        // Release: whoever sees the block counted as freed (Acquire in `State::blocks`) comes after the free itself, and
+        // may destroy the heap.
+        self.freed.blocks.fetch_add(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,127 @@
+//! What a mutator counts, and what it tells of each collection step.
+
+use std::time::Duration;
+
+use crate::deferred::{Budget, Progress, Tally};
+
+/// Why a collection step ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Cause {
+    /// An installment's worth of bytes was allocated.
+    Installment,
+    /// A heartbeat fell due; the step pays one installment ahead.
+    Beat,
+    /// [`Mutator::collect`](crate::Mutator::collect) or [`release_memory`](crate::Mutator::release_memory).
+    Request,
+    /// Something died under [`Schedule::Eager`](crate::Schedule::Eager).
+    Death,
+    /// The engine had no memory for an allocation: everything dead is freed before it is tried again.
+    OutOfMemory,
+    /// The mutator is being detached, or an object died after it was.
+    Detach,
+}
+
+impl Cause {
+    /// All causes, in the order of their numbers.
+    pub const ALL: [Cause; 6] =
+        [Cause::Installment, Cause::Beat, Cause::Request, Cause::Death, Cause::OutOfMemory, Cause::Detach];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Installment => "installment",
+            Cause::Beat => "beat",
+            Cause::Request => "request",
+            Cause::Death => "death",
+            Cause::OutOfMemory => "out_of_memory",
+            Cause::Detach => "detach",
+        }
+    }
+}
+
+/// One collection step, as told to the observer ([`Mutator::observe_steps`](crate::Mutator::observe_steps)).
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Why it ran.
+    pub cause: Cause,
+    /// The limit it ran under, besides the debt it had to pay.
+    pub budget: Budget,
+    /// What it did.
+    pub progress: Progress,
+    /// How long it took by the monotonic clock.
+    pub elapsed: Duration,
+    /// Bytes owed after it: what the pause cap carries over.
+    pub debt: u64,
+    /// Bytes allocated since the mutator was attached: the program's own time, for plots that do not vary between runs.
+    pub allocated_bytes: u64,
+    /// Live objects after it.
+    pub live: Tally,
+}
+
+/// Steps so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Steps {
+    /// How many.
+    pub count: u64,
+    /// How many for each [`Cause`], in the order of [`Cause::ALL`].
+    pub by_cause: [u64; Cause::ALL.len()],
+    /// The longest one, in units.
+    pub max_units: u64,
+    /// All of them, in units.
+    pub units: u64,
+}
+
+/// Objects that have a reference, as far as the counts know, and their peak.
+///
+/// What only dead objects refer to still counts as live until the drain comes to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Live {
+    /// Now.
+    pub now: Tally,
+    /// The most bytes at any step, request or reading of the metrics; the true peak may be higher by one installment.
+    pub peak_bytes: u64,
+}
+
+/// Calls of the engine's deferred-free hook on this thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EngineCalls {
+    /// See [`HookCall::Routine`](crate::HookCall::Routine).
+    pub routine: u64,
+    /// See [`HookCall::Forced`](crate::HookCall::Forced).
+    pub forced: u64,
+    /// See [`HookCall::ForcedElsewhere`](crate::HookCall::ForcedElsewhere).
+    pub forced_elsewhere: u64,
+}
+
+/// What a mutator has counted since it was attached.
+///
+/// `allocated == freed + live + pending + abandoned`, in objects and in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metrics {
+    /// Heartbeats.
+    pub beats: u64,
+    /// Objects allocated.
+    pub allocated: Tally,
+    /// Objects freed.
+    pub freed: Tally,
+    /// Objects that have a reference.
+    pub live: Live,
+    /// Objects known to be dead and not yet freed.
+    pub pending: Live,
+    /// Of these, large blocks that wait for [`release_memory`](crate::Mutator::release_memory).
+    pub large: Tally,
+    /// Objects given up because their `trace` panicked twice at the same slot: their memory is never freed.
+    pub abandoned: Tally,
+    /// Blocks allocated raw and not yet freed.
+    pub blocks: Tally,
+    /// The most bytes live, pending and raw together, read at the same moments as [`Live::peak_bytes`].
+    pub peak_total_bytes: u64,
+    /// Bytes owed: what the pause cap carries over.
+    pub debt: u64,
+    /// Collection steps.
+    pub steps: Steps,
+    /// Panics of user code that were caught: all but the first between two safepoints are counted here and dropped.
+    pub panics: u64,
+    /// Calls of the engine's hook.
+    pub engine_calls: EngineCalls,
+}

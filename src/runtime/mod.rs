@@ -1,0 +1,18 @@
+//! Runtimes, mutators and their heaps: the glue between the engine, the heartbeat and bounded freeing.
+
+mod handle;
+mod heap;
+mod metrics;
+mod mutator;
+pub mod raw;
+mod setup;
+mod state;
+mod tail;
+mod thread;
+
+pub use handle::{Ref, Untyped};
+pub use heap::RemoteFree;
+pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
+pub use mutator::{Detached, Mutator};
+pub use setup::{Attach, Builder, Latency, Runtime};
+pub use tail::{GrowError, Tail};

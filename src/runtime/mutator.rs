@@ -1,0 +1,262 @@
+//! A VM thread attached to a runtime.
+
+use core::alloc::Layout;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace, TypeKey};
+use crate::error::OutOfMemory;
+use crate::heartbeat::{self, Beat};
+use crate::sys::engine;
+
+use super::handle::{Allocation, Ref};
+use super::heap::RemoteFree;
+use super::metrics::{Cause, Metrics, Step};
+use super::state::State;
+
+/// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
+///
+/// Dropping it detaches it: see [`detach`](Mutator::detach).
+///
+/// ```compile_fail
+/// # let mutator = mimalloc_runtime::Runtime::new()?.attach()?;
+/// std::thread::spawn(move || drop(mutator)); // a mutator stays on its thread
+/// # Ok::<(), mimalloc_runtime::Error>(())
+/// ```
+pub struct Mutator {
+    /// Invariant ATTACHED: a state on this thread's list, attached for as long as this value lives.
+    state: NonNull<State>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// What a detached mutator has left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Detached {
+    /// Objects that still have a reference: held by handles, or by each other in cycles. They stay valid on this thread
+    /// and are freed when their last reference goes.
+    pub live: Tally,
+}
+
+impl Mutator {
+    pub(super) fn new(state: &'static State) -> Mutator {
+        Mutator { state: NonNull::from(state), _not_send: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(super) fn state(&self) -> &State {
+        // SAFETY: ATTACHED.
+        unsafe { self.state.as_ref() }
+    }
+
+    // ---- objects ----
+
+    /// A new object that holds `value`, and the first reference to it.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed.
+    ///
+    /// # Cost
+    /// An engine allocation of `size_of::<T>() + 8` bytes, two counters and one branch. When an installment is due, a
+    /// collection step under the pause cap; when a beat is due, the beat handlers too.
+    #[inline]
+    pub fn alloc<T: Trace>(&self, value: T) -> Result<Ref<T>, OutOfMemory<T>> {
+        let layout = const { Layout::new::<Allocation<T>>() };
+        let Some(block) = self.state().allocate_object(layout.size(), layout.align()) else {
+            return Err(OutOfMemory { value, bytes: layout.size() });
+        };
+        let place = block.cast::<Allocation<T>>();
+        let object = Allocation { header: Object::new(TypeKey::of::<T>()), value };
+        // SAFETY: fresh memory of this layout.
+        unsafe { place.write(object) };
+        // SAFETY: a new object of this type with a count of 1, which the handle takes over.
+        Ok(unsafe { Ref::from_raw(place.cast()) })
+    }
+
+    // ---- collection ----
+
+    /// Frees dead objects, for as long as `budget` admits. A safepoint.
+    ///
+    /// Promise P1: with [`Budget::Units(b)`](Budget::Units) it does at most `b +` [`SLACK_UNITS`](crate::SLACK_UNITS) units
+    /// of work, whatever has died. Large blocks are left for [`release_memory`](Mutator::release_memory) unless the budget
+    /// is unbounded.
+    ///
+    /// # Panics
+    /// With the payload of a panic of user code that was kept since the last safepoint: of a `Drop`, a `trace`, a handler.
+    /// The work of this call is done by then.
+    pub fn collect(&self, budget: Budget) -> Progress {
+        let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
+        let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
+        self.safepoint();
+        progress
+    }
+
+    /// A place where the embedder's own state is in order: tells handlers of forced engine calls that they have not seen,
+    /// and resumes a panic of user code that was kept.
+    ///
+    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same.
+    ///
+    /// # Panics
+    /// With the payload of the first panic of user code since the last safepoint.
+    pub fn safepoint(&self) {
+        if self.state().is_draining() {
+            return;
+        }
+        heartbeat::take_unseen_forced();
+        if let Some(payload) = self.state().take_parked_panic().or_else(heartbeat::take_parked_panic) {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Gives memory back: frees everything dead, large blocks included, and returns unused pages to the operating system.
+    /// For a place that may wait, such as an idle VM: **not bounded**.
+    ///
+    /// # Panics
+    /// As [`collect`](Mutator::collect).
+    pub fn release_memory(&self) -> Progress {
+        let progress = self.state().step(Cause::Request, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        heartbeat::causing(|| {
+            self.state().heap.collect();
+            engine::collect_forced();
+        });
+        self.safepoint();
+        progress
+    }
+
+    // ---- raw blocks ----
+
+    /// A block of raw memory, for a VM's own buffers. Charged to the heartbeat like an object.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] as for [`alloc`](Mutator::alloc).
+    #[inline]
+    pub fn allocate(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
+        self.state()
+            .allocate_block(layout.size(), |heap| heap.malloc(layout.size(), layout.align()))
+            .ok_or(OutOfMemory { value: (), bytes: layout.size() })
+    }
+
+    /// As [`allocate`](Mutator::allocate), filled with zeros.
+    ///
+    /// # Errors
+    /// As [`allocate`](Mutator::allocate).
+    #[inline]
+    pub fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
+        self.state()
+            .allocate_block(layout.size(), |heap| heap.malloc_zeroed(layout.size(), layout.align()))
+            .ok_or(OutOfMemory { value: (), bytes: layout.size() })
+    }
+
+    /// The block in another size; contents up to the smaller of the two sizes are kept. On failure the old block stays.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] as for [`allocate`](Mutator::allocate), also when `new_size`, rounded up to the alignment, is more
+    /// than `isize::MAX`.
+    ///
+    /// # Safety
+    /// 1. `block` was allocated by this mutator with this `layout`.
+    /// 2. If a block is returned, `block` is not used again; the new layout is `layout` with `new_size`.
+    pub unsafe fn reallocate(
+        &self,
+        block: NonNull<u8>,
+        layout: Layout,
+        new_size: usize,
+    ) -> Result<NonNull<u8>, OutOfMemory> {
+        let failed = OutOfMemory { value: (), bytes: new_size };
+        let new = Layout::from_size_align(new_size, layout.align()).map_err(|_| failed)?;
+        let moved = self
+            .state()
+            // SAFETY: of this mutator, with this layout (1).
+            .allocate_block(new.size(), |heap| unsafe {
+                heap.realloc(block, layout.size(), layout.align(), new.size())
+            })
+            .ok_or(failed)?;
+        self.state().block_freed(layout.size());
+        Ok(moved)
+    }
+
+    /// Frees a block.
+    ///
+    /// # Safety
+    /// 1. `block` was allocated by this mutator with this `layout`, and is not used again.
+    #[inline]
+    pub unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        self.state().block_freed(layout.size());
+        // SAFETY: of this mutator's heap, with this layout (1).
+        unsafe { crate::deferred::Memory::free(&self.state().heap, block, layout.size(), layout.align()) }
+    }
+
+    /// Something with which other threads can free this mutator's raw blocks.
+    pub fn remote_free(&self) -> RemoteFree {
+        RemoteFree { freed: Arc::clone(self.state().elsewhere()) }
+    }
+
+    // ---- beats and reports ----
+
+    /// Calls `handler` on each heartbeat, for as long as the mutator is attached.
+    ///
+    /// It runs on the allocation path, after the allocation was charged and before the memory is taken; an allocation of
+    /// several beats calls it once ([`Beat::passed`]). It may do anything that code on this thread may do: allocate (which
+    /// makes no beat of its own until it returns), drop references, collect. If it panics, the panic is kept for the next
+    /// safepoint and the handler stays.
+    pub fn on_beat(&self, handler: impl FnMut(Beat) + 'static) {
+        self.state().add_beat_handler(Box::new(handler));
+    }
+
+    /// Calls `observer` after each collection step, in place of the observer set before.
+    ///
+    /// # Cost
+    /// Two readings of the clock a step.
+    pub fn observe_steps(&self, observer: impl FnMut(&Step) + 'static) {
+        self.state().set_observer(Box::new(observer));
+    }
+
+    /// What has been counted so far.
+    pub fn metrics(&self) -> Metrics {
+        self.state().metrics()
+    }
+
+    // ---- the end ----
+
+    /// Detaches the mutator: frees everything dead, gives its heap to the runtime's pool, and says what lives on.
+    ///
+    /// **Not bounded.** Call [`collect`](Mutator::collect) until it is done first if it should be; what remains then takes
+    /// constant time, the engine's part apart. While objects of it live on, its heap is not handed to another mutator, and
+    /// an object that dies is freed at once together with all that dies of it, without recursion.
+    ///
+    /// # Panics
+    /// With the payload of a panic of user code that was kept, after everything else is done.
+    pub fn detach(self) -> Detached {
+        let state = self.state;
+        core::mem::forget(self);
+        // SAFETY: ATTACHED; the mutator is gone.
+        let (live, panic) = unsafe { State::detach(state) };
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+        Detached { live }
+    }
+}
+
+impl Drop for Mutator {
+    fn drop(&mut self) {
+        // SAFETY: ATTACHED; the mutator is gone.
+        let (_, panic) = unsafe { State::detach(self.state) };
+        if let Some(payload) = panic {
+            if std::thread::panicking() {
+                // One is on its way already; a second would abort the process.
+                core::mem::forget(payload);
+            } else {
+                resume_unwind(payload);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Mutator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutator").field("metrics", &self.metrics()).finish_non_exhaustive()
+    }
+}

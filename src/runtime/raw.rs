@@ -1,0 +1,117 @@
+//! Operations on objects without handles, for a VM that keeps references in its own encoding.
+//!
+//! A VM whose values are NaN-boxed or tagged words cannot keep [`Ref`](crate::Ref)s in them. It takes a handle apart with
+//! [`Ref::into_raw`](crate::Ref::into_raw), keeps the pointer, and counts with the functions below; a value type that does so
+//! implements [`Trace`](crate::Trace) by hand and reports its reference with
+//! [`Tracer::reference`](crate::Tracer::reference).
+//!
+//! "Alive" below means: the object has at least one counted reference, or is immortal or sticky, and belongs to the calling
+//! thread.
+
+use core::ptr::NonNull;
+
+use crate::deferred::{CountState, Death, Managed, Object, TypeKey};
+
+use super::thread;
+
+/// Takes one more reference.
+///
+/// # Safety
+/// 1. `object` is alive.
+#[inline(always)]
+pub unsafe fn retain(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    unsafe { object.as_ref() }.retain();
+}
+
+/// Gives one reference up; the object is queued if it was the last. Constant time.
+///
+/// # Safety
+/// 1. `object` is alive, and the caller owns one counted reference to it, which it does not use again.
+#[inline(always)]
+pub unsafe fn release(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    if unsafe { object.as_ref() }.release() == Death::Died {
+        // SAFETY: the last reference has just been given up (1).
+        unsafe { died(object) }
+    }
+}
+
+/// # Safety
+/// 1. The last reference to `object` was just given up, and nobody else knows of its death.
+#[inline(never)]
+unsafe fn died(object: NonNull<Object>) {
+    // SAFETY: dead, not freed, of this thread (1).
+    let state = unsafe { thread::owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object.
+    let state = unsafe { state.as_ref() };
+    // SAFETY: dead and ours (1); the state is not used afterwards.
+    unsafe { state.retire(object) }
+}
+
+/// Takes a reference unless the object has died. For tables that know objects without keeping them alive.
+///
+/// # Safety
+/// 1. The memory of `object` has not been freed: it is alive, or it has died and its value has not been dropped yet. (The
+///    `Drop` of a field of the object, for instance, is a moment at which a table can still be told.)
+#[inline(always)]
+pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
+    // SAFETY: not freed (1).
+    let object = unsafe { object.as_ref() };
+    let alive = !object.word().is_dead();
+    if alive {
+        object.retain();
+    }
+    alive
+}
+
+/// Whether there is exactly one reference.
+///
+/// # Safety
+/// 1. `object` is alive.
+#[inline(always)]
+pub unsafe fn is_unique(object: NonNull<Object>) -> bool {
+    // SAFETY: alive (1).
+    unsafe { object.as_ref() }.word().count() == 1
+}
+
+/// What the object's count means.
+///
+/// # Safety
+/// 1. `object` is alive.
+pub unsafe fn count_state(object: NonNull<Object>) -> CountState {
+    // SAFETY: alive (1).
+    unsafe { object.as_ref() }.word().state()
+}
+
+/// Makes the object immortal: it is not counted any more and never freed, and neither is what it refers to.
+///
+/// References taken before and after need not be given up, and may be.
+///
+/// # Safety
+/// 1. `object` is alive.
+pub unsafe fn make_immortal(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    let object = unsafe { object.as_ref() };
+    object.set_word(object.word().with_count(0));
+}
+
+/// Whether the object is a `T`.
+///
+/// # Safety
+/// 1. The memory of `object` has not been freed.
+#[inline(always)]
+pub unsafe fn is<T: Managed>(object: NonNull<Object>) -> bool {
+    // SAFETY: not freed (1).
+    unsafe { object.as_ref() }.word().key() == TypeKey::of::<T>()
+}
+
+/// The type of the object; equal for two objects exactly if they are of one type.
+///
+/// # Safety
+/// 1. The memory of `object` has not been freed.
+#[inline(always)]
+pub unsafe fn key(object: NonNull<Object>) -> TypeKey {
+    // SAFETY: not freed (1).
+    unsafe { object.as_ref() }.word().key()
+}

@@ -1,0 +1,231 @@
+//! Runtimes: engine settings, the pool of idle heaps, and attaching threads.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::deferred::{Pacer, Pacing};
+use crate::error::{Error, ErrorKind};
+use crate::heartbeat::{self, Clock};
+use crate::sys::engine::{self, EngineOption};
+
+use super::heap::{Heap, IdleHeap};
+use super::mutator::Mutator;
+use super::state::State;
+use super::thread;
+
+/// Which of the engine's options a runtime sets. They are the process's, not the runtime's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Latency {
+    /// None: what the engine, its environment variables or other libraries have set stays.
+    Engine,
+    /// Those that keep long calls out of `malloc` and `free`: unused pages are noted but not given back to the operating
+    /// system until [`Mutator::release_memory`] is called, and the sweep over all pages of a heap comes a hundred times
+    /// more seldom. The default.
+    Low,
+}
+
+/// Makes a [`Runtime`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    latency: Latency,
+    idle_heaps: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder { latency: Latency::Low, idle_heaps: 64 }
+    }
+}
+
+impl Builder {
+    /// Which of the engine's options to set; [`Latency::Low`] if not said.
+    #[must_use]
+    pub fn latency(self, latency: Latency) -> Builder {
+        Builder { latency, ..self }
+    }
+
+    /// How many heaps of detached mutators to keep for the next ones; 64 if not said. Each holds what its pages hold, some
+    /// 250 KiB at least. A heap that still has blocks in use is kept whatever the number: it cannot be given back.
+    #[must_use]
+    pub fn idle_heaps(self, heaps: usize) -> Builder {
+        Builder { idle_heaps: heaps, ..self }
+    }
+
+    /// The runtime.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::EngineMismatch`]: the program links another mimalloc than the one whose headers this crate was built
+    ///   with.
+    /// - [`ErrorKind::SettingConflict`]: another runtime of this process has set one of the options otherwise.
+    pub fn build(self) -> Result<Runtime, Error> {
+        let (header, linked) = (env!("MIMALLOC_HEADER_VERSION"), engine::version());
+        if header.parse() != Ok(linked) {
+            return Err(Error::new(
+                ErrorKind::EngineMismatch,
+                format!(
+                    "this crate was built with the headers of mimalloc {header}, but the program links mimalloc {linked}: \
+                     let nothing else bring a mimalloc, or build with the same one"
+                ),
+            ));
+        }
+        if self.latency == Latency::Low {
+            apply(engine::LATENCY_PRESET)?;
+        }
+        heartbeat::install();
+        let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };
+        Ok(Runtime { shared: Arc::new(shared) })
+    }
+}
+
+/// What runtimes have set so far. The engine has one set of options for the process.
+static APPLIED: Mutex<Vec<(EngineOption, core::ffi::c_long)>> = Mutex::new(Vec::new());
+
+/// Sets all of the options or, when one has been set otherwise, none.
+fn apply(options: &[(EngineOption, core::ffi::c_long)]) -> Result<(), Error> {
+    let mut applied = APPLIED.lock();
+    for (option, wanted) in options {
+        let ours = applied.iter().find(|(set, _)| set == option);
+        if let Some((_, set)) = ours.filter(|(_, set)| set != wanted || engine::option_get(*option) != *set) {
+            return Err(Error::new(
+                ErrorKind::SettingConflict,
+                format!(
+                    "mimalloc's option {} should be {wanted}, but a runtime of this process set it to {set} and it now is {}: \
+                     use the same settings for all runtimes, or Latency::Engine to leave them alone",
+                    option.name,
+                    engine::option_get(*option)
+                ),
+            ));
+        }
+    }
+    for (option, wanted) in options {
+        if !applied.iter().any(|(set, _)| set == option) {
+            engine::option_set(*option, *wanted);
+            applied.push((*option, *wanted));
+        }
+    }
+    Ok(())
+}
+
+/// What the mutators of one runtime share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Heaps of detached mutators, and how many blocks of each were in use when it came.
+    idle: Mutex<Vec<(IdleHeap, u64)>>,
+    idle_heaps: usize,
+}
+
+impl Shared {
+    fn take_heap(&self) -> Result<Heap, Error> {
+        let idle = self.idle.lock().pop();
+        Heap::take_up(match idle {
+            Some((heap, _)) => heap,
+            None => IdleHeap::new()?,
+        })
+    }
+
+    pub(super) fn give_back(&self, heap: IdleHeap, blocks: u64) {
+        let mut idle = self.idle.lock();
+        if idle.len() < self.idle_heaps || blocks > 0 {
+            idle.push((heap, blocks));
+            return;
+        }
+        drop(idle);
+        // SAFETY: no blocks are left in it.
+        unsafe { heap.destroy() }
+    }
+}
+
+/// A set of mutators that hand their heaps down to each other. Make as many as you like: two libraries in one program may
+/// each have one. Cheap to clone; usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+/// How to attach a mutator.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    runtime: Runtime,
+    pacing: Pacing,
+    beat_bytes: u64,
+}
+
+impl Runtime {
+    /// A runtime with the default settings.
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`].
+    pub fn new() -> Result<Runtime, Error> {
+        Runtime::builder().build()
+    }
+
+    /// Settings for a runtime.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Attaches a mutator with the default settings to the current thread.
+    ///
+    /// # Errors
+    /// Those of [`Attach::attach`].
+    pub fn attach(&self) -> Result<Mutator, Error> {
+        self.attaching().attach()
+    }
+
+    /// Settings for a mutator.
+    pub fn attaching(&self) -> Attach {
+        Attach { runtime: self.clone(), pacing: Pacing::default(), beat_bytes: 64 << 10 }
+    }
+
+    /// How many heaps wait for a mutator.
+    pub fn idle_heaps(&self) -> usize {
+        self.shared.idle.lock().len()
+    }
+}
+
+impl Attach {
+    /// How freeing is paced.
+    #[must_use]
+    pub fn pacing(self, pacing: Pacing) -> Attach {
+        Attach { pacing, ..self }
+    }
+
+    /// Bytes of a heartbeat: 64 KiB if not said, at least 16.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSetting`] for less than 16 bytes or more than 1 TiB.
+    pub fn beat_bytes(self, bytes: u64) -> Result<Attach, Error> {
+        if (16..=1 << 40).contains(&bytes) {
+            Ok(Attach { beat_bytes: bytes, ..self })
+        } else {
+            Err(Error::new(
+                ErrorKind::InvalidSetting,
+                format!("a beat of {bytes} bytes was asked for; it must lie between 16 bytes and 1 TiB"),
+            ))
+        }
+    }
+
+    /// Attaches a mutator to the current thread, with a heap of its own. A thread may have several.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NoHeap`] when memory or heaps have run out.
+    /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free): the
+    ///   engine would deadlock.
+    pub fn attach(self) -> Result<Mutator, Error> {
+        if heartbeat::in_handler() {
+            return Err(Error::new(
+                ErrorKind::InHandler,
+                "a mutator cannot be attached from within a deferred-free handler: attach it before, or after the handler",
+            ));
+        }
+        engine::init_thread();
+        let heap = self.runtime.shared.take_heap()?;
+        let shared = Arc::clone(&self.runtime.shared);
+        let state = Box::new(State::new(heap, shared, Pacer::new(self.pacing), Clock::new(self.beat_bytes)));
+        heartbeat::attach_thread();
+        let state = Box::leak(state);
+        thread::enlist(state);
+        Ok(Mutator::new(state))
+    }
+}

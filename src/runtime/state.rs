@@ -1,0 +1,504 @@
+//! What a mutator is made of. Outlives the [`Mutator`](super::Mutator) for as long as one of its objects lives.
+
+use core::any::Any;
+use core::cell::{Cell, RefCell};
+use core::panic::AssertUnwindSafe;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::deferred::{
+    Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Schedule, Slots, Stop, Tally, TypeInfo,
+    addressable, counted,
+};
+use crate::heartbeat::{self, Beat, Clock};
+
+use super::heap::{FreedElsewhere, Heap};
+use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
+use super::setup::Shared;
+use super::thread;
+
+type BeatHandler = Box<dyn FnMut(Beat)>;
+type StepObserver = Box<dyn FnMut(&Step)>;
+
+/// A mutator's heap, queue, clock and debt.
+///
+/// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish` alone, which needs it to be
+/// detached, unpinned, without live objects and without pending ones. Never a `&mut`: user code that runs below one of its
+/// methods comes back to it, so everything is a cell and holds before every call out.
+pub(super) struct State {
+    pub(super) heap: Heap,
+    pub(super) next: Cell<*const State>,
+    shared: Arc<Shared>,
+    pending: Pending,
+    pacer: Pacer,
+    clock: Clock,
+    objects: Cell<u64>,
+    /// Raw blocks, allocated and freed here; what other threads freed is in `elsewhere`.
+    blocks_allocated: Cell<Tally>,
+    blocks_freed: Cell<Tally>,
+    elsewhere: Arc<FreedElsewhere>,
+    attached: Cell<bool>,
+    /// Steps running on this state. While there are any it is not freed.
+    pins: Cell<u32>,
+    polling: Cell<bool>,
+    handlers: RefCell<Vec<BeatHandler>>,
+    observer: RefCell<Option<StepObserver>>,
+    parked: RefCell<Option<Box<dyn Any + Send>>>,
+    panics: Cell<u64>,
+    steps: Cell<Steps>,
+    peak_live: Cell<u64>,
+    peak_pending: Cell<u64>,
+    peak_total: Cell<u64>,
+}
+
+impl State {
+    pub(super) fn new(heap: Heap, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
+        clock.grant(pacer.pacing().installment() as u64);
+        State {
+            heap,
+            next: Cell::new(core::ptr::null()),
+            shared,
+            pending: Pending::new(),
+            pacer,
+            clock,
+            objects: Cell::new(0),
+            blocks_allocated: Cell::default(),
+            blocks_freed: Cell::default(),
+            elsewhere: Arc::default(),
+            attached: Cell::new(true),
+            pins: Cell::new(0),
+            polling: Cell::new(false),
+            handlers: RefCell::default(),
+            observer: RefCell::new(None),
+            parked: RefCell::new(None),
+            panics: Cell::new(0),
+            steps: Cell::default(),
+            peak_live: Cell::new(0),
+            peak_pending: Cell::new(0),
+            peak_total: Cell::new(0),
+        }
+    }
+
+    // ---- allocation ----
+
+    /// Memory for an object of this layout, charged and counted. `None` when there is none even after all that is dead was
+    /// freed; then nothing is counted.
+    #[inline(always)]
+    pub(super) fn allocate_object(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let charge = counted(bytes);
+        if self.clock.charge(charge) {
+            self.poll(charge);
+        }
+        let block = match self.heap.malloc(bytes, align) {
+            Some(block) if addressable(block) => block,
+            unusable => self.allocate_slow(unusable, bytes, align)?,
+        };
+        self.objects.set(self.objects.get() + 1);
+        Some(block)
+    }
+
+    /// The allocation path's rare end: no memory, or memory that a header cannot link to.
+    #[cold]
+    #[inline(never)]
+    fn allocate_slow(&self, unusable: Option<NonNull<u8>>, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let mut block = unusable.or_else(|| self.rescue(|| self.heap.malloc(bytes, align)));
+        if let Some(far) = block.filter(|block| !addressable(*block)) {
+            // Above 2^48: no engine that this crate knows maps there. It goes back, and the caller sees no memory.
+            // SAFETY: fresh from the heap with this layout.
+            unsafe { self.heap.free(far, bytes, align) };
+            block = None;
+        }
+        if block.is_none() {
+            self.forget_bytes(bytes);
+        }
+        block
+    }
+
+    /// Frees everything that is dead and tries once more.
+    fn rescue(&self, retry: impl Fn() -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
+        if self.pending.is_draining() {
+            return None;
+        }
+        self.step(Cause::OutOfMemory, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        // The forced call that the engine made before it gave up was ours, and so is the one that it makes now.
+        heartbeat::claim_forced();
+        heartbeat::causing(retry)
+    }
+
+    /// Takes an allocation back that was counted but whose object never came to be.
+    ///
+    /// # Safety
+    /// 1. `block` came from `allocate_object` with this layout and holds no object.
+    pub(super) unsafe fn unallocate_object(&self, block: NonNull<u8>, bytes: usize, align: usize) {
+        self.objects.set(self.objects.get() - 1);
+        self.forget_bytes(bytes);
+        // SAFETY: from this heap, with this layout (1).
+        unsafe { self.heap.free(block, bytes, align) }
+    }
+
+    /// An object's block in another size. `None` leaves it as it was.
+    ///
+    /// # Safety
+    /// 1. `block` is an object's, of `old` bytes and this alignment; nobody else refers to it, and if a block is returned it
+    ///    is not used again.
+    pub(super) unsafe fn resize_object(
+        &self,
+        block: NonNull<u8>,
+        old: usize,
+        align: usize,
+        new: usize,
+    ) -> Option<NonNull<u8>> {
+        let charge = counted(new);
+        if self.clock.charge(charge) {
+            self.poll(charge);
+        }
+        // SAFETY: handed on (1).
+        let resize = || unsafe { self.heap.realloc(block, old, align, new) };
+        // A block beyond the reach of a header could not be given back without losing the object: none is known (see
+        // `allocate_slow`), and going on would corrupt the queue.
+        let moved = resize().or_else(|| self.rescue(resize)).inspect(|block| assert!(addressable(*block)));
+        match moved {
+            Some(_) => self.pending.count_freed_bytes(counted(old)),
+            None => self.forget_bytes(new),
+        }
+        moved
+    }
+
+    /// Bytes were charged to the clock for an object that does not exist. The clock keeps them: it measures what was asked
+    /// for. The count of object bytes is charged bytes less these.
+    pub(super) fn forget_bytes(&self, bytes: usize) {
+        let blocks = self.blocks_allocated.get();
+        let bytes = counted(bytes);
+        self.blocks_allocated.set(Tally { objects: blocks.objects, bytes: blocks.bytes + bytes });
+        let freed = self.blocks_freed.get();
+        self.blocks_freed.set(Tally { objects: freed.objects, bytes: freed.bytes + bytes });
+    }
+
+    /// A raw block. `take` asks the heap for it.
+    #[inline(always)]
+    pub(super) fn allocate_block(
+        &self,
+        bytes: usize,
+        take: impl Fn(&Heap) -> Option<NonNull<u8>>,
+    ) -> Option<NonNull<u8>> {
+        let charge = counted(bytes);
+        if self.clock.charge(charge) {
+            self.poll(charge);
+        }
+        let block = match take(&self.heap) {
+            Some(block) => Some(block),
+            None => self.rescue(|| take(&self.heap)),
+        };
+        let blocks = self.blocks_allocated.get();
+        self.blocks_allocated.set(Tally { objects: blocks.objects + 1, bytes: blocks.bytes + charge });
+        if block.is_none() {
+            self.block_freed(bytes);
+        }
+        block
+    }
+
+    #[inline(always)]
+    pub(super) fn block_freed(&self, bytes: usize) {
+        let freed = self.blocks_freed.get();
+        self.blocks_freed.set(Tally { objects: freed.objects + 1, bytes: freed.bytes + counted(bytes) });
+    }
+
+    pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
+        &self.elsewhere
+    }
+
+    // ---- death ----
+
+    /// Takes over an object that has just died.
+    ///
+    /// # Safety
+    /// 1. The last reference to `object`, which is this state's, was just given up by the caller.
+    /// 2. The caller does not use `self` afterwards unless it keeps it alive otherwise.
+    #[inline(always)]
+    pub(super) unsafe fn retire(&self, object: NonNull<Object>) {
+        // SAFETY: dead and not freed (1).
+        let info = unsafe { object.as_ref() }.info();
+        // A leaf is one unit: freeing it here costs less than queueing it.
+        if self.attached.get() && info.slots == Slots::Fixed(0) && info.drop_residue.is_none() && self.is_small(info) {
+            // SAFETY: dead (1), without slots and residue, from this heap.
+            unsafe { self.pending.free_leaf(&self.heap, object, info) };
+            return;
+        }
+        // SAFETY: dead, and ours alone (1).
+        unsafe { self.pending.push(object) };
+        if self.pacer.pacing().schedule() == Schedule::Eager || !self.attached.get() {
+            // SAFETY: handed on (2).
+            unsafe { self.retired_now() }
+        }
+    }
+
+    #[inline(always)]
+    fn is_small(&self, info: &TypeInfo) -> bool {
+        // A tail's own size is not looked at: it may be large.
+        info.bytes.is_none() && !self.heap.is_large(info.base_bytes)
+    }
+
+    /// # Safety
+    /// 1. As for `retire` (2).
+    #[cold]
+    #[inline(never)]
+    unsafe fn retired_now(&self) {
+        let cause = if self.attached.get() { Cause::Death } else { Cause::Detach };
+        self.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        if !self.attached.get() {
+            // SAFETY: `self` is not used after this (1).
+            unsafe { State::finish(NonNull::from(self)) }
+        }
+    }
+
+    // ---- collection ----
+
+    /// What is due on the allocation path: payment, beats, and the next grant. `coming` bytes have been charged and are
+    /// about to be allocated.
+    #[cold]
+    #[inline(never)]
+    fn poll(&self, coming: u64) {
+        if self.polling.replace(true) {
+            // An allocation by a handler or a drop that this poll has called. Its bytes stay on the clock.
+            return;
+        }
+        let bytes = self.clock.settle();
+        self.sample(coming);
+        self.pacer.charge(bytes);
+        let beat = self.clock.beat();
+        let cause = match beat {
+            None => Cause::Installment,
+            Some(_) => {
+                self.pacer.charge(self.pacer.pacing().installment() as u64);
+                Cause::Beat
+            }
+        };
+        if self.pending.has_work_for(self.pacer.debt()) {
+            self.step(cause, self.pacer.pacing().pause_cap(), self.pacer.step(), Large::WhenOwed);
+        } else {
+            self.pacer.credit(0, self.pending.tally().bytes);
+        }
+        if let Some(beat) = beat {
+            self.run_beat_handlers(beat);
+        }
+        self.clock.grant(self.pacer.pacing().installment() as u64);
+        self.polling.set(false);
+    }
+
+    fn run_beat_handlers(&self, beat: Beat) {
+        // Taken out while they run, so that a handler may add one. Handlers are never removed.
+        let mut handlers = self.handlers.take();
+        for handler in &mut handlers {
+            self.guarded(|| handler(beat));
+        }
+        let added = self.handlers.replace(handlers);
+        self.handlers.borrow_mut().extend(added);
+    }
+
+    /// Drains, and takes note of it. Returns at once when a drain is already running.
+    pub(super) fn step(&self, cause: Cause, budget: Budget, mut meter: Meter, large: Large) -> Progress {
+        if self.pending.is_draining() {
+            return self.progress(Stop::Busy, &meter);
+        }
+        self.pins.set(self.pins.get() + 1);
+        let watched = self.observer.borrow().is_some();
+        let start = watched.then(Instant::now);
+        // A drop that panics ends the drain, not the step.
+        while self.guarded(|| {
+            // SAFETY: whatever this state queues came from its heap.
+            unsafe { self.pending.drain(&self.heap, &mut meter, large) }
+        }) == Outcome::Panicked
+        {}
+        self.pacer.credit(meter.freed.bytes, self.pending.tally().bytes);
+        let stop = if self.pending.has_work() { Stop::Budget } else { Stop::Done };
+        let progress = self.progress(stop, &meter);
+        let mut steps = self.steps.get();
+        steps.count += 1;
+        steps.by_cause[cause as usize] += 1;
+        steps.max_units = steps.max_units.max(meter.units);
+        steps.units += meter.units;
+        self.steps.set(steps);
+        if let Some(start) = start {
+            self.tell_observer(cause, budget, progress, start.elapsed());
+        }
+        self.pins.set(self.pins.get() - 1);
+        progress
+    }
+
+    fn progress(&self, stop: Stop, meter: &Meter) -> Progress {
+        Progress {
+            stop,
+            units: meter.units,
+            freed: meter.freed,
+            large_freed: meter.large_freed,
+            pending: self.pending.tally(),
+            large: self.pending.large(),
+        }
+    }
+
+    #[cold]
+    fn tell_observer(&self, cause: Cause, budget: Budget, progress: Progress, elapsed: Duration) {
+        let Some(mut observer) = self.observer.take() else { return };
+        let step = Step {
+            cause,
+            budget,
+            progress,
+            elapsed,
+            debt: self.pacer.debt(),
+            allocated_bytes: self.clock.charged(),
+            live: self.live(),
+        };
+        self.guarded(|| observer(&step));
+        // Unless it set another one.
+        self.observer.borrow_mut().get_or_insert(observer);
+    }
+
+    /// Runs code of the user's. The first panic is kept for the next safepoint.
+    fn guarded(&self, f: impl FnOnce()) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(()) => Outcome::Returned,
+            Err(payload) => {
+                self.panics.set(self.panics.get() + 1);
+                let mut parked = self.parked.borrow_mut();
+                if parked.is_none() {
+                    *parked = Some(payload);
+                } else {
+                    // Dropping it could panic once more, without end.
+                    core::mem::forget(payload);
+                }
+                Outcome::Panicked
+            }
+        }
+    }
+
+    pub(super) fn take_parked_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.parked.take()
+    }
+
+    pub(super) fn add_beat_handler(&self, handler: BeatHandler) {
+        self.handlers.borrow_mut().push(handler);
+    }
+
+    pub(super) fn set_observer(&self, observer: StepObserver) {
+        // The old one is dropped after the borrow has ended: it may hold anything.
+        let _old = self.observer.replace(Some(observer));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.pending.is_draining()
+    }
+
+    // ---- counts ----
+
+    fn allocated(&self) -> Tally {
+        Tally { objects: self.objects.get(), bytes: self.clock.charged() - self.blocks_allocated.get().bytes }
+    }
+
+    fn live(&self) -> Tally {
+        let gone = [self.pending.freed(), self.pending.tally(), self.pending.abandoned()];
+        let allocated = self.allocated();
+        Tally {
+            objects: allocated.objects - gone.iter().map(|tally| tally.objects).sum::<u64>(),
+            bytes: allocated.bytes - gone.iter().map(|tally| tally.bytes).sum::<u64>(),
+        }
+    }
+
+    fn blocks(&self) -> Tally {
+        // Acquire: pairs with the Release in `RemoteFree::free`.
+        let elsewhere = self.elsewhere.blocks.load(Ordering::Acquire);
+        let elsewhere_bytes = self.elsewhere.bytes.load(Ordering::Relaxed);
+        let (allocated, freed) = (self.blocks_allocated.get(), self.blocks_freed.get());
+        Tally {
+            objects: allocated.objects - freed.objects - elsewhere,
+            bytes: allocated.bytes - freed.bytes - elsewhere_bytes,
+        }
+    }
+
+    /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
+    fn sample(&self, coming: u64) {
+        let (live, pending) = (self.live().bytes.saturating_sub(coming), self.pending.tally().bytes);
+        let total = live + pending + self.blocks().bytes;
+        self.peak_live.set(self.peak_live.get().max(live));
+        self.peak_pending.set(self.peak_pending.get().max(pending));
+        self.peak_total.set(self.peak_total.get().max(total));
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        self.sample(0);
+        let calls = heartbeat::calls();
+        Metrics {
+            beats: self.clock.beats(),
+            allocated: self.allocated(),
+            freed: self.pending.freed(),
+            live: Live { now: self.live(), peak_bytes: self.peak_live.get() },
+            pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
+            large: self.pending.large(),
+            abandoned: self.pending.abandoned(),
+            blocks: self.blocks(),
+            peak_total_bytes: self.peak_total.get(),
+            debt: self.pacer.debt(),
+            steps: self.steps.get(),
+            panics: self.panics.get(),
+            engine_calls: EngineCalls {
+                routine: calls.routine,
+                forced: calls.forced,
+                forced_elsewhere: calls.forced_elsewhere,
+            },
+        }
+    }
+
+    // ---- the end ----
+
+    /// The mutator is gone: drains, and frees the state unless objects of it live on. Returns what lives on, and the
+    /// payload of a panic that nobody has been told of.
+    ///
+    /// # Safety
+    /// 1. `state` is on this thread's list, and the caller does not use it afterwards.
+    pub(super) unsafe fn detach(state: NonNull<State>) -> (Tally, Option<Box<dyn Any + Send>>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
+        this.guarded(|| drop(this.handlers.take()));
+        this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        this.guarded(|| drop(this.observer.take()));
+        this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        this.attached.set(false);
+        heartbeat::detach_thread();
+        let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
+        // SAFETY: not used afterwards (1).
+        unsafe { State::finish(state) };
+        left
+    }
+
+    /// Frees the state if nothing of it is left.
+    ///
+    /// # Safety
+    /// 1. As for `detach`.
+    unsafe fn finish(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        let alive = this.live().objects + this.pending.tally().objects;
+        if this.attached.get() || this.pins.get() > 0 || alive > 0 {
+            return;
+        }
+        thread::strike(this);
+        // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
+        let this = unsafe { Box::from_raw(state.as_ptr()) };
+        let blocks = this.blocks().objects + this.pending.abandoned().objects;
+        let State { heap, shared, .. } = *this;
+        // SAFETY: no objects are left, and `blocks` counts the rest.
+        if let Some(idle) = unsafe { heap.release(blocks) } {
+            shared.give_back(idle, blocks);
+        }
+    }
+}
+
+/// How a call into user code ended.
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Returned,
+    Panicked,
+}

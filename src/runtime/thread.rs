@@ -1,0 +1,75 @@
+//! Which mutators this thread has.
+
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+use crate::deferred::Object;
+
+use super::state::State;
+
+thread_local! {
+    /// Invariant THREAD: the head of a list, through `State::next`, of every state on this thread that is attached or still
+    /// owns a live object. A pointer without a destructor: objects may be let go of while thread-locals are destroyed.
+    static STATES: Cell<*const State> = const { Cell::new(ptr::null()) };
+}
+
+/// Puts `state` at the head: the state that was attached last is found first.
+pub(super) fn enlist(state: &State) {
+    STATES.with(|head| {
+        state.next.set(head.get());
+        head.set(state);
+    });
+}
+
+/// Takes `state` off the list.
+pub(super) fn strike(state: &State) {
+    STATES.with(|head| {
+        let mut link = head;
+        loop {
+            let at = link.get();
+            // SAFETY: by THREAD the list holds live states, this one among them.
+            let here = unsafe { &*at };
+            if ptr::eq(at, state) {
+                link.set(here.next.get());
+                return;
+            }
+            link = &here.next;
+        }
+    });
+}
+
+/// The state that owns `object`.
+///
+/// # Safety
+/// 1. `object` is an object of this thread whose memory has not been freed.
+#[inline(always)]
+pub(super) unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
+    let head = STATES.with(Cell::get);
+    debug_assert!(!head.is_null(), "an object without a mutator");
+    // SAFETY: the object (1) has an owner on this thread, and by THREAD that is on the list.
+    let head = unsafe { NonNull::new_unchecked(head.cast_mut()) };
+    // SAFETY: by THREAD alive.
+    if unsafe { head.as_ref() }.next.get().is_null() {
+        return head;
+    }
+    // SAFETY: handed on (1).
+    unsafe { search(head, object) }
+}
+
+/// Several isolates on one thread: the engine knows which heap a block is of.
+///
+/// # Safety
+/// As for [`owner`].
+#[cold]
+unsafe fn search(head: NonNull<State>, object: NonNull<Object>) -> NonNull<State> {
+    let mut at = head;
+    loop {
+        // SAFETY: by THREAD alive.
+        let state = unsafe { at.as_ref() };
+        // SAFETY: not freed, and of this thread (1).
+        if unsafe { state.heap.owns(object.cast()) } {
+            return at;
+        }
+        at = NonNull::new(state.next.get().cast_mut()).expect("an object's owner is on its thread's list");
+    }
+}

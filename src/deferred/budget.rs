@@ -12,7 +12,8 @@ pub enum Budget {
     /// Until so many bytes of objects have been freed. What this costs in units has no bound by itself: the next object
     /// to be freed may have any number of slots.
     Bytes(u64),
-    /// Until so much time has passed by the monotonic clock, which is read every 32 units.
+    /// Until so much time has passed by the monotonic clock, which is read after every 32 units. So at least 32 units are
+    /// done, unless the time is zero: a thread that lost its processor for a moment still gets on.
     Time(Duration),
     /// Until nothing is left, large blocks included.
     Unbounded,
@@ -65,7 +66,7 @@ impl Progress {
 }
 
 /// The clock is read when so many units were done since it was last read.
-pub(crate) const CLOCK_UNITS: u64 = 32;
+const CLOCK_UNITS: u64 = 32;
 
 /// A budget being used up. All limits hold at once; an absent one is the largest number.
 #[derive(Debug)]
@@ -107,7 +108,11 @@ impl Meter {
             Budget::Bytes(bytes) => self.bytes_left = self.bytes_left.min(bytes),
             // A duration too long to be added is no limit.
             Budget::Time(time) => {
-                self.deadline = Instant::now().checked_add(time).map(|at| Deadline { at, next_look: 0, passed: false });
+                self.deadline = Instant::now().checked_add(time).map(|at| Deadline {
+                    at,
+                    next_look: CLOCK_UNITS,
+                    passed: time.is_zero(),
+                });
             }
             Budget::Unbounded => {}
         }

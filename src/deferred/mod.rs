@@ -25,4 +25,4 @@ pub(crate) use budget::Meter;
 pub(crate) use impls::drop_items;
 pub(crate) use object::{Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, counted};
+pub(crate) use pending::{Large, Memory, Pending, Route, counted};

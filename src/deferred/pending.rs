@@ -44,6 +44,9 @@ pub(crate) enum Large {
     Free,
 }
 
+/// Finds the queue of an object's owner and hands the object, whose last reference was just given up, to it.
+pub(crate) type Route = unsafe fn(NonNull<Object>);
+
 /// What is to be done next to the object in hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -72,6 +75,8 @@ pub(crate) struct Pending {
     panicked_at: Cell<Option<usize>>,
     large: Cell<Option<NonNull<Object>>>,
     draining: Cell<bool>,
+    /// Where an object goes that dies in a visit, when it need not be this queue's: see [`Pending::set_route`].
+    route: Cell<Option<Route>>,
     /// Everything that died and is not freed, wherever it stands.
     tally: Cell<Tally>,
     large_tally: Cell<Tally>,
@@ -128,6 +133,7 @@ impl Pending {
             panicked_at: Cell::new(None),
             large: Cell::new(None),
             draining: Cell::new(false),
+            route: Cell::new(None),
             tally: Cell::new(NONE),
             large_tally: Cell::new(NONE),
             freed: Cell::new(NONE),
@@ -173,6 +179,26 @@ impl Pending {
     #[inline(always)]
     pub(super) fn set_cursor(&self, cursor: usize) {
         self.cursor.set(cursor);
+    }
+
+    /// Sends objects that die in a visit through `route`; with `None` all of them are this queue's. An object may refer to
+    /// one of another mutator of the thread, but as long as there is no other one, nothing needs to be looked up.
+    pub(crate) fn set_route(&self, route: Option<Route>) {
+        self.route.set(route);
+    }
+
+    /// Queues an object that died in a visit, here or where it belongs.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push), save that the object may belong to another queue if there is a route.
+    #[inline(always)]
+    pub(super) unsafe fn push_visited(&self, object: NonNull<Object>) {
+        match self.route.get() {
+            // SAFETY: without a route, all objects are of this queue; handed on (1).
+            None => unsafe { self.push(object) },
+            // SAFETY: the last reference was just given up (1).
+            Some(route) => unsafe { route(object) },
+        }
     }
 
     /// Queues an object.

@@ -118,7 +118,7 @@ impl<'a> Tracer<'a> {
         let death = unsafe { child.as_ref() }.release();
         if death == Death::Died {
             // SAFETY: the last reference was just given up, and nothing but the queue knows the object now.
-            unsafe { self.pending.push(child) };
+            unsafe { self.pending.push_visited(child) };
         }
     }
 

@@ -35,8 +35,9 @@ pub struct Ref<T: ?Sized> {
 /// The referent of a handle whose type is found out at run time.
 pub enum Untyped {}
 
-/// How a sized object lies in memory.
-#[repr(C)]
+/// How a sized object lies in memory. Aligned as every object is ([`OBJECT_ALIGN`](crate::deferred::OBJECT_ALIGN)), which
+/// costs nothing: the engine's size classes above 8 bytes are multiples of 16. A value of no size makes 16 bytes.
+#[repr(C, align(16))]
 pub(super) struct Allocation<T> {
     pub(super) header: Object,
     pub(super) value: T,

@@ -145,9 +145,12 @@ impl Heap {
     }
 }
 
-/// Blocks of at least this many bytes are freed from a place that may wait: from 1 MiB on a free is no longer small
-/// against a step (`tests/engine.rs` measures it).
-pub(crate) const LARGE: usize = 1 << 20;
+/// Blocks of at least this many bytes are freed from a place that may wait.
+///
+/// Below it a free is a microsecond or so on both engines. From 32 MiB on version 3 gives the pages back inside the call
+/// unless told otherwise (0.15 ms for 33 MiB), and what is too large for an arena is unmapped there whatever the options:
+/// 20 ms for 256 MiB. ARCHITECTURE.md has the table and the program that measured it.
+pub(crate) const LARGE: usize = 16 << 20;
 
 // SAFETY: 1: mi_free takes every block of the engine, of whichever heap, and calls nothing of ours.
 unsafe impl Memory for Heap {

@@ -15,7 +15,7 @@ use crate::sys::engine;
 use super::handle::{Allocation, Ref};
 use super::heap::RemoteFree;
 use super::metrics::{Cause, Metrics, Step};
-use super::state::State;
+use super::state::{State, resume_if_possible};
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
 ///
@@ -233,9 +233,7 @@ impl Mutator {
         core::mem::forget(self);
         // SAFETY: ATTACHED; the mutator is gone.
         let (live, panic) = unsafe { State::detach(state) };
-        if let Some(payload) = panic {
-            resume_unwind(payload);
-        }
+        resume_if_possible(panic);
         Detached { live }
     }
 }
@@ -244,14 +242,7 @@ impl Drop for Mutator {
     fn drop(&mut self) {
         // SAFETY: ATTACHED; the mutator is gone.
         let (_, panic) = unsafe { State::detach(self.state) };
-        if let Some(payload) = panic {
-            if std::thread::panicking() {
-                // One is on its way already; a second would abort the process.
-                core::mem::forget(payload);
-            } else {
-                resume_unwind(payload);
-            }
-        }
+        resume_if_possible(panic);
     }
 }
 

@@ -33,20 +33,8 @@ pub unsafe fn release(object: NonNull<Object>) {
     // SAFETY: alive (1).
     if unsafe { object.as_ref() }.release() == Death::Died {
         // SAFETY: the last reference has just been given up (1).
-        unsafe { died(object) }
+        unsafe { thread::retire(object) }
     }
-}
-
-/// # Safety
-/// 1. The last reference to `object` was just given up, and nobody else knows of its death.
-#[inline(never)]
-unsafe fn died(object: NonNull<Object>) {
-    // SAFETY: dead, not freed, of this thread (1).
-    let state = unsafe { thread::owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object.
-    let state = unsafe { state.as_ref() };
-    // SAFETY: dead and ours (1); the state is not used afterwards.
-    unsafe { state.retire(object) }
 }
 
 /// Takes a reference unless the object has died. For tables that know objects without keeping them alive.

@@ -5,12 +5,12 @@ use core::cell::{Cell, RefCell};
 use core::panic::AssertUnwindSafe;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
-use std::panic::catch_unwind;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{
-    Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Schedule, Slots, Stop, Tally, TypeInfo,
+    Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Slots, Stop, Tally, TypeInfo,
     addressable, counted,
 };
 use crate::heartbeat::{self, Beat, Clock};
@@ -248,10 +248,18 @@ impl State {
     unsafe fn retired_now(&self) {
         let cause = if self.attached.get() { Cause::Death } else { Cause::Detach };
         self.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
-        if !self.attached.get() {
-            // SAFETY: `self` is not used after this (1).
-            unsafe { State::finish(NonNull::from(self)) }
+        if self.attached.get() || self.pins.get() > 0 {
+            return;
         }
+        // No safepoint will come to resume a panic at, so it comes out of the drop that caused it.
+        let panic = self.take_parked_panic();
+        // SAFETY: `self` is not used after this (1).
+        unsafe { State::finish(NonNull::from(self)) }
+        resume_if_possible(panic);
+    }
+
+    pub(super) fn set_route(&self, route: Option<Route>) {
+        self.pending.set_route(route);
     }
 
     // ---- collection ----
@@ -493,6 +501,15 @@ impl State {
         if let Some(idle) = unsafe { heap.release(blocks) } {
             shared.give_back(idle, blocks);
         }
+    }
+}
+
+/// Resumes a panic unless one is on its way already: a second would abort the process.
+pub(super) fn resume_if_possible(panic: Option<Box<dyn Any + Send>>) {
+    match panic {
+        Some(payload) if std::thread::panicking() => core::mem::forget(payload),
+        Some(payload) => resume_unwind(payload),
+        None => {}
     }
 }
 

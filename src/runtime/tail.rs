@@ -29,8 +29,8 @@ pub struct Tail<H, E> {
     _parts: PhantomData<(H, E)>,
 }
 
-/// How it lies in memory, up to the items.
-#[repr(C)]
+/// How it lies in memory, up to the items, which follow without padding but their own.
+#[repr(C, align(16))]
 struct Front<H, E> {
     header: Object,
     len: usize,

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
-use crate::deferred::Object;
+use crate::deferred::{Object, Route};
 
 use super::state::State;
 
@@ -18,7 +18,36 @@ pub(super) fn enlist(state: &State) {
     STATES.with(|head| {
         state.next.set(head.get());
         head.set(state);
+        set_routes(head);
     });
+}
+
+/// With one state on the thread every object is its own; with more, each object's owner is looked up.
+fn set_routes(head: &Cell<*const State>) {
+    // SAFETY: by THREAD null or alive.
+    let alone = unsafe { head.get().as_ref() }.is_none_or(|state| state.next.get().is_null());
+    let route = (!alone).then_some(retire as Route);
+    // SAFETY: as above.
+    let mut at = unsafe { head.get().as_ref() };
+    while let Some(state) = at {
+        state.set_route(route);
+        // SAFETY: as above.
+        at = unsafe { state.next.get().as_ref() };
+    }
+}
+
+/// Hands an object that has just died to its owner.
+///
+/// # Safety
+/// 1. The last reference to `object`, an object of this thread, was just given up, and nobody else knows of its death.
+#[inline(never)]
+pub(super) unsafe fn retire(object: NonNull<Object>) {
+    // SAFETY: dead, not freed, of this thread (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object.
+    let state = unsafe { state.as_ref() };
+    // SAFETY: dead and its own (1); the state is not used afterwards.
+    unsafe { state.retire(object) }
 }
 
 /// Takes `state` off the list.
@@ -31,10 +60,11 @@ pub(super) fn strike(state: &State) {
             let here = unsafe { &*at };
             if ptr::eq(at, state) {
                 link.set(here.next.get());
-                return;
+                break;
             }
             link = &here.next;
         }
+        set_routes(head);
     });
 }
 
@@ -43,7 +73,7 @@ pub(super) fn strike(state: &State) {
 /// # Safety
 /// 1. `object` is an object of this thread whose memory has not been freed.
 #[inline(always)]
-pub(super) unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
+unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
     let head = STATES.with(Cell::get);
     debug_assert!(!head.is_null(), "an object without a mutator");
     // SAFETY: the object (1) has an owner on this thread, and by THREAD that is on the list.

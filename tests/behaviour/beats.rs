@@ -1,0 +1,113 @@
+//! The heartbeat and the pacer's steps on the allocation path.
+
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mimalloc_runtime::{Beat, Budget, Cause, ErrorKind, Pacing, Runtime, Step};
+
+use crate::graph::{self, node};
+
+/// P4: a function of the sizes asked for. The same figures must come from every engine and build.
+#[test]
+fn beats_count_the_bytes_that_were_asked_for() {
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
+    let beats = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&beats);
+    mutator.on_beat(move |beat| seen.borrow_mut().push(beat));
+    for _ in 0..64 {
+        node(&mutator, None, None); // 24 bytes, charged as 32: a beat every 32nd
+    }
+    let layout = Layout::from_size_align(10_000, 16).unwrap();
+    let block = mutator.allocate(layout).unwrap(); // 9 beats in one
+    // SAFETY: allocated above with this layout.
+    unsafe { mutator.deallocate(block, layout) };
+    let beat = |number, passed| Beat { number, passed };
+    assert_eq!(*beats.borrow(), [beat(1, 1), beat(2, 1), beat(11, 9)]);
+    assert_eq!(mutator.metrics().beats, 11);
+}
+
+#[test]
+fn a_beat_of_an_impossible_length_is_refused() {
+    let runtime = Runtime::new().unwrap();
+    for bytes in [0, 15, (1 << 40) + 1, u64::MAX] {
+        assert_eq!(runtime.attaching().beat_bytes(bytes).unwrap_err().kind(), ErrorKind::InvalidSetting);
+    }
+}
+
+#[test]
+fn a_handler_may_allocate_drop_collect_and_add_handlers() {
+    let mutator = Rc::new(Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap());
+    let calls = Rc::new(Cell::new(0));
+    let (inner, seen) = (Rc::downgrade(&mutator), Rc::clone(&calls));
+    mutator.on_beat(move |_| {
+        let mutator = inner.upgrade().unwrap();
+        seen.set(seen.get() + 1);
+        drop(graph::chain(&mutator, 100).root);
+        mutator.collect(Budget::Units(10));
+        if seen.get() < 3 {
+            let seen = Rc::clone(&seen);
+            mutator.on_beat(move |_| seen.set(seen.get() + 1000));
+        }
+    });
+    for _ in 0..1000 {
+        node(&mutator, None, None);
+    }
+    assert!(calls.get() > 2000, "{}", calls.get());
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(mutator.metrics().live.now.objects, 0);
+}
+
+/// What is pending is freed by allocation alone, in steps that the observer sees.
+#[test]
+fn allocation_pays_for_freeing() {
+    let pacing = Pacing::default().with_installment(1024).unwrap().with_ratio(2.0).unwrap();
+    let mutator = Runtime::new().unwrap().attaching().pacing(pacing).attach().unwrap();
+    let steps: Rc<RefCell<Vec<Step>>> = Rc::default();
+    let seen = Rc::clone(&steps);
+    mutator.observe_steps(move |step| seen.borrow_mut().push(*step));
+    drop(graph::chain(&mutator, 10_000).root);
+    let kept: Vec<_> = (0..5_000).map(|_| node(&mutator, None, None)).collect();
+    let metrics = mutator.metrics();
+    let freed: u64 = steps.borrow().iter().map(|step| step.progress.freed.objects).sum();
+    assert_eq!(metrics.freed.objects, freed);
+    assert_eq!(steps.borrow().len() as u64, metrics.steps.count);
+    // A ratio of 2: 5,000 objects pay for 10,000 of the same size, less what the last installment has not paid.
+    assert!((9_900..=10_000).contains(&freed), "{freed}");
+    assert!(steps.borrow().iter().all(|step| matches!(step.cause, Cause::Installment | Cause::Beat)));
+    assert!(steps.borrow().iter().any(|step| step.cause == Cause::Beat));
+    drop(kept);
+}
+
+#[test]
+fn stress_takes_a_step_at_every_allocation() {
+    let mutator = Runtime::new().unwrap().attaching().pacing(Pacing::stress()).attach().unwrap();
+    drop(graph::chain(&mutator, 1_000).root);
+    let before = mutator.metrics().steps.count;
+    for _ in 0..100 {
+        std::mem::forget(node(&mutator, None, None));
+    }
+    assert_eq!(mutator.metrics().steps.count - before, 100);
+}
+
+/// Large blocks are freed by a step only when as many bytes are owed.
+#[test]
+fn a_large_block_waits_until_its_bytes_are_owed() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    drop(mutator.alloc_tail((), 16 << 20, |_| 0u8).unwrap());
+    let (mut steps, mut kept) = (0, Vec::new());
+    loop {
+        let large = mutator.metrics().large.objects;
+        kept.push(node(&mutator, None, None));
+        match large {
+            1 => steps += 1,
+            _ if steps > 0 => break,
+            _ => {}
+        }
+        assert!(steps < 1 << 20, "never freed");
+    }
+    // Nodes are charged as 32 bytes at 1.5, and each beat of 64 KiB pays an installment of 4 KiB ahead: 16 MiB are owed
+    // after some 330,000 nodes.
+    assert!((300_000..350_000).contains(&steps), "{steps}");
+    assert_eq!(mutator.metrics().pending.now.objects, 0);
+}

@@ -1,0 +1,103 @@
+//! The process-wide hook. One test, as handlers see every attached thread of the process: other tests of this binary count
+//! no calls.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread::{self, ThreadId};
+
+use mimalloc_runtime::{ErrorKind, HookCall, Mutator, Runtime, register_deferred_free};
+
+use crate::graph;
+
+type Seen = Arc<Mutex<Vec<HookCall>>>;
+
+/// A handler that notes the calls on this thread.
+fn note(seen: &Seen, also: impl Fn(HookCall) + Send + Sync + 'static) -> mimalloc_runtime::Registration {
+    let (seen, here): (_, ThreadId) = (Arc::clone(seen), thread::current().id());
+    register_deferred_free(move |call| {
+        if thread::current().id() == here {
+            seen.lock().unwrap().push(call);
+            also(call);
+        }
+    })
+}
+
+fn routine_calls(mutator: &Mutator) {
+    let before = mutator.metrics().engine_calls.routine;
+    let mut kept = Vec::new();
+    while mutator.metrics().engine_calls.routine == before {
+        kept.push(graph::chain(mutator, 10_000).root);
+    }
+}
+
+#[test]
+fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
+    let seen = Seen::default();
+    let registration = note(&seen, |_| ());
+    let runtime = Runtime::new().unwrap();
+    {
+        let mutator = runtime.attach().unwrap();
+        routine_calls(&mutator);
+        assert_eq!(seen.lock().unwrap().first(), Some(&HookCall::Routine));
+        seen.lock().unwrap().clear();
+        mutator.release_memory();
+        assert!(seen.lock().unwrap().contains(&HookCall::Forced));
+        assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 0);
+        drop(registration);
+        seen.lock().unwrap().clear();
+        mutator.release_memory();
+        routine_calls(&mutator);
+        assert!(seen.lock().unwrap().is_empty(), "a handler that was removed is not called");
+    }
+}
+
+#[test]
+fn a_forced_call_from_elsewhere_is_told_at_the_next_safepoint() {
+    unsafe extern "C" {
+        fn mi_collect(force: bool);
+    }
+    let seen = Seen::default();
+    let _registration = note(&seen, |_| ());
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    seen.lock().unwrap().clear();
+    // SAFETY: may be called by anyone at any time.
+    unsafe { mi_collect(true) };
+    assert!(seen.lock().unwrap().is_empty(), "nothing runs inside a forced call that is not ours");
+    assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 1);
+    mutator.safepoint();
+    assert_eq!(*seen.lock().unwrap(), [HookCall::ForcedElsewhere]);
+    mutator.safepoint();
+    assert_eq!(seen.lock().unwrap().len(), 1, "told once");
+}
+
+#[test]
+fn a_panic_in_a_handler_comes_out_of_the_next_safepoint() {
+    let seen = Seen::default();
+    let (first, second) = (note(&seen, |_| panic!("a handler's panic")), note(&seen, |_| ()));
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let result = catch_unwind(AssertUnwindSafe(|| mutator.release_memory()));
+    assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a handler's panic");
+    assert!(seen.lock().unwrap().len() >= 2, "the other handler was called all the same");
+    mutator.safepoint();
+    drop((first, second));
+}
+
+#[test]
+fn a_handler_may_use_attached_heaps_and_the_global_one_but_not_attach() {
+    let seen = Seen::default();
+    let runtime = Runtime::new().unwrap();
+    let result = Arc::new(Mutex::new(None));
+    let (inner, wanted) = (runtime.clone(), Arc::clone(&result));
+    let registration = note(&seen, move |_| {
+        let _global: Vec<u8> = Vec::with_capacity(1 << 16);
+        *wanted.lock().unwrap() = Some(inner.attach().map(drop));
+        // Registering from within a handler works, and so does removing.
+        drop(register_deferred_free(|_| ()));
+    });
+    let mutator = runtime.attach().unwrap();
+    mutator.release_memory();
+    drop(registration);
+    let error = result.lock().unwrap().take().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InHandler);
+}

@@ -1,0 +1,161 @@
+//! Mutators on threads: heaps handed down, blocks freed elsewhere, several runtimes and mutators at once.
+
+use std::alloc::Layout;
+use std::sync::mpsc;
+use std::thread;
+
+use mimalloc_runtime::{Budget, Latency, Mutator, Ref, Runtime, Tally};
+
+use crate::graph::{self, node};
+
+#[test]
+fn heaps_of_detached_mutators_are_taken_up_again() {
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..200 {
+        let runtime = runtime.clone();
+        let thread = thread::spawn(move || {
+            let mutator = runtime.attach().unwrap();
+            drop(graph::chain(&mutator, 1_000).root);
+        });
+        thread.join().unwrap();
+    }
+    assert!(runtime.idle_heaps() <= 1, "{}", runtime.idle_heaps());
+}
+
+#[test]
+fn the_pool_keeps_no_more_heaps_than_it_was_told() {
+    let runtime = Runtime::builder().idle_heaps(2).build().unwrap();
+    let mutators: Vec<Mutator> = (0..5).map(|_| runtime.attach().unwrap()).collect();
+    drop(mutators);
+    assert!(runtime.idle_heaps() <= 2);
+}
+
+#[test]
+fn blocks_may_be_freed_on_another_thread_also_after_the_mutator_is_gone() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let layout = Layout::from_size_align(200, 64).unwrap();
+    let blocks: Vec<usize> =
+        (0..1_000).map(|_| mutator.allocate(layout).unwrap().as_ptr().expose_provenance()).collect();
+    let remote = mutator.remote_free();
+    let (now, later) = blocks.split_at(500);
+    let free = |blocks: &[usize]| {
+        let (blocks, remote) = (blocks.to_vec(), remote.clone());
+        let thread = thread::spawn(move || {
+            for block in blocks {
+                let block = std::ptr::NonNull::new(std::ptr::with_exposed_provenance_mut(block)).unwrap();
+                // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+                unsafe { remote.free(block, layout) };
+            }
+        });
+        thread.join().unwrap();
+    };
+    free(now);
+    assert_eq!(mutator.metrics().blocks, Tally { objects: 500, bytes: 500 * 208 });
+    drop(mutator);
+    free(later);
+    let mutator = runtime.attach().unwrap();
+    assert_eq!(mutator.metrics().blocks, Tally::default());
+}
+
+#[test]
+fn raw_blocks_keep_their_contents_and_alignment_when_resized() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    for align in [1, 8, 16, 32, 4096] {
+        let mut layout = Layout::from_size_align(40, align).unwrap();
+        let mut block = mutator.allocate_zeroed(layout).unwrap();
+        // SAFETY: 40 bytes, zeroed.
+        assert_eq!(unsafe { block.cast::<[u8; 40]>().read() }, [0; 40]);
+        // SAFETY: within the block.
+        unsafe { block.cast::<[u8; 40]>().write([7; 40]) };
+        for size in [100, 1_000, 2_000, 1_000_000, 1_100, 900, 40] {
+            // SAFETY: allocated with this layout; the old pointer is not used again.
+            block = unsafe { mutator.reallocate(block, layout, size) }.unwrap();
+            layout = Layout::from_size_align(size, align).unwrap();
+            assert_eq!(block.as_ptr() as usize % align, 0);
+            // SAFETY: never smaller than 40 bytes.
+            assert_eq!(unsafe { block.cast::<[u8; 40]>().read() }, [7; 40]);
+        }
+        // SAFETY: allocated above; an impossible size leaves it alone.
+        let error = unsafe { mutator.reallocate(block, layout, usize::MAX) }.unwrap_err();
+        assert_eq!(error.bytes, usize::MAX);
+        // SAFETY: allocated with this layout.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+    assert_eq!(mutator.metrics().blocks, Tally::default());
+}
+
+#[test]
+fn several_mutators_on_one_thread_each_own_their_objects() {
+    let runtime = Runtime::new().unwrap();
+    let mutators: Vec<Mutator> = (0..3).map(|_| runtime.attach().unwrap()).collect();
+    let built: Vec<_> = mutators.iter().map(|mutator| graph::tree(mutator, 1_000).root).collect();
+    for (index, root) in built.into_iter().enumerate() {
+        drop(root);
+        let pending: Vec<u64> = mutators.iter().map(|mutator| mutator.metrics().pending.now.objects).collect();
+        assert_eq!(pending[index], 1, "{pending:?}");
+        assert!(mutators[index].collect(Budget::Unbounded).is_done());
+        assert_eq!(mutators[index].metrics().live.now.objects, 0);
+    }
+    // Detached in no particular order.
+    let [first, second, third] = <[Mutator; 3]>::try_from(mutators).unwrap();
+    let kept = node(&first, None, None);
+    drop(second);
+    drop(first);
+    drop(kept);
+    drop(graph::tree(&third, 100).root);
+    assert!(third.collect(Budget::Unbounded).is_done());
+}
+
+/// An object of one mutator in an object of another: each is freed by its own.
+#[test]
+fn references_between_mutators_of_one_thread_keep_their_owner() {
+    let runtime = Runtime::new().unwrap();
+    let (first, second) = (runtime.attach().unwrap(), runtime.attach().unwrap());
+    let child = node(&first, None, None);
+    let parent = node(&second, Some(child), None);
+    drop(parent);
+    second.collect(Budget::Unbounded);
+    first.collect(Budget::Unbounded);
+    for mutator in [&first, &second] {
+        let metrics = mutator.metrics();
+        assert_eq!((metrics.freed.objects, metrics.live.now.objects), (1, 0));
+    }
+}
+
+#[test]
+fn runtimes_that_agree_live_together() {
+    let runtimes: Vec<Runtime> = (0..10).map(|_| Runtime::new().unwrap()).collect();
+    let other = Runtime::builder().latency(Latency::Engine).build().unwrap();
+    let mutators: Vec<Mutator> = runtimes.iter().chain([&other]).map(|runtime| runtime.attach().unwrap()).collect();
+    for mutator in &mutators {
+        drop(graph::chain(mutator, 10).root);
+    }
+}
+
+/// A handle that is dropped while the thread's own destructors run.
+#[test]
+fn a_handle_may_be_let_go_of_in_a_thread_local_destructor() {
+    struct Late(Option<Ref<graph::Node>>, mpsc::Sender<()>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            self.1.send(()).unwrap();
+        }
+    }
+    thread_local! {
+        static LATE: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+    }
+    let runtime = Runtime::new().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let inner = runtime.clone();
+    let thread = thread::spawn(move || {
+        let mutator = inner.attach().unwrap();
+        let head = node(&mutator, None, None);
+        LATE.set(Some(Late(Some(head), sender)));
+        assert_eq!(mutator.detach().live.objects, 1);
+    });
+    thread.join().unwrap();
+    receiver.recv().unwrap();
+    assert_eq!(runtime.idle_heaps(), usize::from(!cfg!(feature = "v2")));
+}

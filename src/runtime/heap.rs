@@ -79,6 +79,11 @@ impl Heap {
         None
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine_heap(&self) -> NonNull<MiHeap> {
+        self.heap
+    }
+
     /// # Safety
     /// 1. `block` is a live block of the engine, of a heap that this thread uses.
     pub(crate) unsafe fn owns(&self, block: NonNull<u8>) -> bool {

@@ -1,5 +1,7 @@
 //! Runtimes, mutators and their heaps: the glue between the engine, the heartbeat and bounded freeing.
 
+#[cfg(test)]
+mod census;
 mod handle;
 mod heap;
 mod metrics;

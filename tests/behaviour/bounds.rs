@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mimalloc_runtime::{Budget, Mutator, Pacing, Runtime, SLACK_UNITS, Schedule, Stop, Tally};
 
+use crate::SCALE;
 use crate::graph::{self, Built};
 
 const BUDGETS: [Budget; 5] = [
@@ -66,22 +67,22 @@ fn dies_within_every_budget(build: fn(&Mutator) -> Built) {
 
 #[test]
 fn a_chain_of_ten_million() {
-    dies_within_every_budget(|mutator| graph::chain(mutator, 10_000_000));
+    dies_within_every_budget(|mutator| graph::chain(mutator, 10_000_000 / SCALE as u64));
 }
 
 #[test]
 fn a_tree_of_ten_million() {
-    dies_within_every_budget(|mutator| graph::tree(mutator, 10_000_000));
+    dies_within_every_budget(|mutator| graph::tree(mutator, 10_000_000 / SCALE));
 }
 
 #[test]
 fn one_object_of_ten_million_slots() {
-    dies_within_every_budget(|mutator| graph::one_wide(mutator, 10_000_000));
+    dies_within_every_budget(|mutator| graph::one_wide(mutator, 10_000_000 / SCALE));
 }
 
 #[test]
 fn a_comb_of_ten_thousand_teeth_with_a_thousand_slots_each() {
-    dies_within_every_budget(|mutator| graph::comb(mutator, 10_000, 1_000));
+    dies_within_every_budget(|mutator| graph::comb(mutator, 10_000 / SCALE as u64, 1_000));
 }
 
 #[test]
@@ -114,7 +115,9 @@ fn eager_freeing_needs_no_stack() {
     on_a_small_stack(|| {
         let mutator = Runtime::new().unwrap().attaching().pacing(Pacing::eager()).attach().unwrap();
         assert_eq!(Pacing::eager().schedule(), Schedule::Eager);
-        for build in [|m: &Mutator| graph::chain(m, 1_000_000), |m: &Mutator| graph::tree(m, 1_000_000)] {
+        for build in
+            [|m: &Mutator| graph::chain(m, 1_000_000 / SCALE as u64), |m: &Mutator| graph::tree(m, 1_000_000 / SCALE)]
+        {
             let built = build(&mutator);
             drop(built.root);
             let metrics = mutator.metrics();

@@ -10,3 +10,6 @@ mod lost;
 mod space;
 mod tails;
 mod threads;
+
+/// By how much sizes are divided under tools that run a hundred times slower: `--cfg small_tests`.
+const SCALE: usize = if cfg!(small_tests) { 100 } else { 1 };

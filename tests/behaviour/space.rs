@@ -166,7 +166,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(small_tests) { 20 } else { 200 }, ..ProptestConfig::default() })]
 
     #[test]
     fn space_is_bounded_by_the_peak_of_live_an_installment_and_what_is_carried_over(ops in ops(), pacing in pacing()) {

@@ -62,7 +62,7 @@ fn trace(input: &Input<'_>) -> TokenStream {
             const SLOTS: ::mimalloc_runtime::Slots = #slots;
             const RESIDUE: ::core::primitive::bool = false #(|| #residue)*;
 
-            #[inline]
+            #[inline(always)]
             fn trace(&self, __tracer: &mut ::mimalloc_runtime::Tracer<'_>) {
                 match #place { #(#visits)* }
             }

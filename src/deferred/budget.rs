@@ -141,24 +141,30 @@ impl Meter {
         self.bytes_left >= bytes
     }
 
-    /// How many slots may be visited before [`admits`](Meter::admits) must be asked again. At least 1 when it admits.
+    /// How many units may be done before [`admits`](Meter::admits) must be asked again. At least 1 when it admits.
     #[inline(always)]
-    pub(crate) fn slots(&self) -> usize {
-        let slots = if self.deadline.is_some() { self.units_left.min(CLOCK_UNITS) } else { self.units_left };
-        usize::try_from(slots).unwrap_or(usize::MAX)
+    pub(crate) fn units_now(&self) -> usize {
+        let units = if self.deadline.is_some() { self.units_left.min(CLOCK_UNITS) } else { self.units_left };
+        usize::try_from(units).unwrap_or(usize::MAX)
     }
 
     #[inline(always)]
-    pub(crate) fn visited(&mut self, slots: u64) {
-        self.units += slots;
-        self.units_left = self.units_left.saturating_sub(slots);
+    pub(crate) fn visited(&mut self, units: u64) {
+        self.units += units;
+        self.units_left = self.units_left.saturating_sub(units);
+    }
+
+    /// Objects were freed, in so many units of work.
+    #[inline(always)]
+    pub(crate) fn freed(&mut self, freed: Tally, units: u64) {
+        self.visited(units);
+        self.bytes_left = self.bytes_left.saturating_sub(freed.bytes);
+        self.freed.objects += freed.objects;
+        self.freed.bytes += freed.bytes;
     }
 
     #[inline(always)]
-    pub(crate) fn freed(&mut self, bytes: u64) {
-        self.visited(1);
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
-        self.freed.objects += 1;
-        self.freed.bytes += bytes;
+    pub(crate) fn bytes_left(&self) -> u64 {
+        self.bytes_left
     }
 }

@@ -12,6 +12,7 @@ mod kind;
 mod object;
 mod pacer;
 mod pending;
+mod quick;
 mod trace;
 
 pub use budget::{Budget, Progress, Stop, Tally};
@@ -23,6 +24,7 @@ pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use budget::Meter;
 pub(crate) use impls::drop_items;
+pub(crate) use kind::Quick;
 pub(crate) use object::{Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Route, counted};
+pub(crate) use pending::{Large, Memory, Pending, Route, SMALL, counted};

@@ -120,7 +120,8 @@ impl Word {
     /// The same object dead, with `next` behind it in the queue (0 for none).
     #[inline(always)]
     pub(crate) const fn dead(self, next: usize) -> Word {
-        Word((self.0 >> TYPE_SHIFT) << TYPE_SHIFT | DEAD | (next as u64 >> 4) & LINK_BITS)
+        debug_assert!(next as u64 >> 48 == 0 && next % OBJECT_ALIGN == 0);
+        Word((self.0 >> TYPE_SHIFT) << TYPE_SHIFT | DEAD | (next as u64 >> 4))
     }
 
     /// The address of the next dead object; 0 for none.

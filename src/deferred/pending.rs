@@ -5,11 +5,14 @@ use core::ptr::NonNull;
 
 use super::budget::{Meter, Tally};
 use super::kind::TypeInfo;
-use super::object::Object;
+use super::object::{Object, Word};
 use super::trace::{Slots, Tracer};
 
 /// An object with no more slots than this is visited in one go, which spares the bookkeeping of a visit that can stop.
-const WHOLE: usize = 8;
+pub(super) const WHOLE: usize = 8;
+
+/// Objects of no more bytes than this are freed by [`Memory::free_small`].
+pub(crate) const SMALL: usize = 1024;
 
 /// How far a collection may go over a budget of units: the constant *c* of promise P1.
 ///
@@ -31,6 +34,12 @@ pub(crate) unsafe trait Memory {
     /// # Safety
     /// 1. `block` was allocated here with this size and alignment and is not used again.
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize);
+
+    /// Frees a block of at most [`SMALL`] bytes and of no larger alignment than all objects have.
+    ///
+    /// # Safety
+    /// 1. As for `free`.
+    unsafe fn free_small(&self, block: NonNull<u8>);
 }
 
 /// What a drain does with large blocks.
@@ -62,39 +71,45 @@ enum Phase {
 ///
 /// Invariant QUEUE: every object on the stack and in hand is dead, its value untouched save as `phase` and `cursor` say of
 /// the one in hand; on the stack of large blocks only the memory is left to be freed. All fields are cells and hold before
-/// every call into code of the user's, which may push, ask, or try to drain again (`draining`).
+/// every call into code of the user's, which may push, ask, or try to drain again (`draining`). With nothing in hand,
+/// `phase`, `cursor` and `panicked_at` are as for an object that has just been taken up.
 ///
 /// The order is last in, first out: an object that was just counted down has its header in the cache.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    stack: Cell<Option<NonNull<Object>>>,
-    in_hand: Cell<Option<NonNull<Object>>>,
+    pub(super) stack: Cell<Option<NonNull<Object>>>,
+    pub(super) in_hand: Cell<Option<NonNull<Object>>>,
     phase: Cell<Phase>,
-    cursor: Cell<usize>,
+    pub(super) cursor: Cell<usize>,
     /// Where the visit of the object in hand panicked last, if it did.
-    panicked_at: Cell<Option<usize>>,
+    pub(super) panicked_at: Cell<Option<usize>>,
     large: Cell<Option<NonNull<Object>>>,
     draining: Cell<bool>,
     /// Where an object goes that dies in a visit, when it need not be this queue's: see [`Pending::set_route`].
     route: Cell<Option<Route>>,
-    /// Everything that died and is not freed, wherever it stands.
-    tally: Cell<Tally>,
+    /// Every object that ever came into the queue, and every one that was freed from it: what is pending is the
+    /// difference, and each event writes one of them.
+    pub(super) queued: Cell<Tally>,
+    pub(super) done: Cell<Tally>,
+    /// Freed without being queued.
+    pub(super) at_once: Cell<Tally>,
     large_tally: Cell<Tally>,
-    /// Everything ever freed.
-    freed: Cell<Tally>,
     /// Given up because their `trace` panicked twice at one slot.
     abandoned: Cell<Tally>,
 }
 
 impl Tally {
     #[inline(always)]
-    fn plus(self, bytes: u64) -> Tally {
+    pub(super) fn plus(self, bytes: u64) -> Tally {
         Tally { objects: self.objects + 1, bytes: self.bytes + bytes }
     }
 
-    #[inline(always)]
-    fn minus(self, bytes: u64) -> Tally {
-        Tally { objects: self.objects - 1, bytes: self.bytes - bytes }
+    pub(super) fn less(self, other: Tally) -> Tally {
+        Tally { objects: self.objects - other.objects, bytes: self.bytes - other.bytes }
+    }
+
+    pub(super) fn and(self, other: Tally) -> Tally {
+        Tally { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -102,7 +117,7 @@ impl Tally {
 ///
 /// Not the engine's usable size, which differs between its builds.
 #[inline(always)]
-pub(crate) fn counted(bytes: usize) -> u64 {
+pub(crate) const fn counted(bytes: usize) -> u64 {
     (bytes as u64 + 15) & !15
 }
 
@@ -110,6 +125,9 @@ pub(crate) fn counted(bytes: usize) -> u64 {
 /// 1. `object` is of type `info` and its memory has not been freed.
 #[inline(always)]
 unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
+    if info.quick.units > 0 {
+        return u64::from(info.quick.bytes);
+    }
     // SAFETY: handed on (1).
     counted(unsafe { info.bytes_of(object) })
 }
@@ -117,7 +135,7 @@ unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
 /// # Safety
 /// 1. `object` points to an object whose memory has not been freed.
 #[inline(always)]
-unsafe fn header<'a>(object: NonNull<Object>) -> &'a Object {
+pub(super) unsafe fn header<'a>(object: NonNull<Object>) -> &'a Object {
     // SAFETY: handed on (1).
     unsafe { object.as_ref() }
 }
@@ -134,26 +152,26 @@ impl Pending {
             large: Cell::new(None),
             draining: Cell::new(false),
             route: Cell::new(None),
-            tally: Cell::new(NONE),
+            queued: Cell::new(NONE),
+            done: Cell::new(NONE),
+            at_once: Cell::new(NONE),
             large_tally: Cell::new(NONE),
-            freed: Cell::new(NONE),
             abandoned: Cell::new(NONE),
         }
     }
 
     /// What is dead and not freed, large blocks included.
-    #[inline(always)]
     pub(crate) fn tally(&self) -> Tally {
-        self.tally.get()
+        self.queued.get().less(self.done.get()).less(self.abandoned.get())
     }
 
     pub(crate) fn large(&self) -> Tally {
         self.large_tally.get()
     }
 
-    #[inline(always)]
+    /// Everything ever freed.
     pub(crate) fn freed(&self) -> Tally {
-        self.freed.get()
+        self.done.get().and(self.at_once.get())
     }
 
     pub(crate) fn abandoned(&self) -> Tally {
@@ -187,11 +205,17 @@ impl Pending {
         self.route.set(route);
     }
 
+    /// Whether objects that die in a visit are certain to be this queue's.
+    #[inline(always)]
+    pub(super) fn is_alone(&self) -> bool {
+        self.route.get().is_none()
+    }
+
     /// Queues an object that died in a visit, here or where it belongs.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push), save that the object may belong to another queue if there is a route.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) unsafe fn push_visited(&self, object: NonNull<Object>) {
         match self.route.get() {
             // SAFETY: without a route, all objects are of this queue; handed on (1).
@@ -210,31 +234,42 @@ impl Pending {
         // SAFETY: dead, not freed (1).
         let header = unsafe { header(object) };
         let word = header.word();
-        // SAFETY: dead, not freed (1), its value untouched.
-        let bytes = unsafe { counted_bytes(word.key().info(), object) };
-        self.tally.set(self.tally.get().plus(bytes));
+        let info = word.key().info();
+        let bytes = match info.quick.units {
+            // SAFETY: dead, not freed (1), its value untouched.
+            0 => unsafe { self.counted_slow(info, object) },
+            _ => u64::from(info.quick.bytes),
+        };
+        self.queued.set(self.queued.get().plus(bytes));
         header.set_word(word.dead(address(self.stack.get())));
         self.stack.set(Some(object));
     }
 
-    /// Frees an object that has just died and has neither slots nor residue, without queueing it.
+    /// The bytes counted for an object that is not simple. Out of line: the way of most objects needs no frame then.
+    ///
+    /// # Safety
+    /// 1. `object` is of type `info` and its memory has not been freed.
+    #[inline(never)]
+    unsafe fn counted_slow(&self, info: &TypeInfo, object: NonNull<Object>) -> u64 {
+        // SAFETY: handed on (1).
+        unsafe { counted_bytes(info, object) }
+    }
+
+    /// Frees an object that has just died and is a leaf, without queueing it.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
-    /// 2. `object` is of type `info`, which has no slots and no residue, and came from `memory`.
+    /// 2. `object` is of a type that [is a leaf](super::kind::Quick::is_leaf), `info`, and came from `memory`.
     #[inline(always)]
     pub(crate) unsafe fn free_leaf<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo) {
-        // SAFETY: dead, not freed (1), of this type (2).
-        let bytes = unsafe { info.bytes_of(object) };
-        self.freed.set(self.freed.get().plus(counted(bytes)));
-        // SAFETY: from this memory (2), of this size, and dead (1).
-        unsafe { memory.free(object.cast(), bytes, info.align) }
+        self.at_once.set(self.at_once.get().plus(u64::from(info.quick.bytes)));
+        // SAFETY: from this memory, small (2), and dead (1).
+        unsafe { memory.free_small(object.cast()) }
     }
 
     /// Notes bytes that were freed without their object: it moved to another block.
     pub(crate) fn count_freed_bytes(&self, bytes: u64) {
-        let freed = self.freed.get();
-        self.freed.set(Tally { objects: freed.objects, bytes: freed.bytes + bytes });
+        self.at_once.set(self.at_once.get().and(Tally { objects: 0, bytes }));
     }
 
     /// Works the queue off for as long as `meter` admits.
@@ -255,6 +290,10 @@ impl Pending {
             }
         }
         while meter.admits() {
+            // SAFETY: 1.
+            if self.in_hand.get().is_none() && unsafe { self.drain_quick(memory, meter) } {
+                continue;
+            }
             let Some(object) = self.next() else { break };
             // SAFETY: by QUEUE dead and not freed.
             let info = unsafe { header(object) }.info();
@@ -269,7 +308,7 @@ impl Pending {
                     unsafe { drop_residue(object) }
                 }
             }
-            self.in_hand.set(None);
+            self.put_down();
             // SAFETY: 1, and by QUEUE nothing but the memory is left.
             unsafe { self.free(memory, object, info, meter) }
         }
@@ -291,10 +330,16 @@ impl Pending {
         }
         let object = pop(&self.stack)?;
         self.in_hand.set(Some(object));
+        Some(object)
+    }
+
+    /// Nothing is in hand any more.
+    #[inline(always)]
+    fn put_down(&self) {
+        self.in_hand.set(None);
         self.phase.set(Phase::Slots);
         self.cursor.set(0);
         self.panicked_at.set(None);
-        Some(object)
     }
 
     /// Visits slots of the object in hand. True when all are done.
@@ -307,7 +352,7 @@ impl Pending {
                 return true;
             }
             Slots::Fixed(slots) if slots <= WHOLE => WHOLE,
-            _ => meter.slots(),
+            _ => meter.units_now(),
         };
         let guard = Retrace { pending: self, object };
         let mut tracer = Tracer::resume(self, from, left);
@@ -364,7 +409,7 @@ impl Pending {
         let info = unsafe { header(object) }.info();
         // SAFETY: as above; the length of a tail outlives its items.
         let bytes = unsafe { info.bytes_of(object) };
-        self.large_tally.set(self.large_tally.get().minus(counted(bytes)));
+        self.large_tally.set(self.large_tally.get().less(Tally { objects: 1, bytes: counted(bytes) }));
         self.account(counted(bytes), meter);
         meter.large_freed += 1;
         // SAFETY: from this memory (1) with this size, and by QUEUE nothing but the memory is left.
@@ -374,9 +419,8 @@ impl Pending {
 
     #[inline(always)]
     fn account(&self, bytes: u64, meter: &mut Meter) {
-        self.tally.set(self.tally.get().minus(bytes));
-        self.freed.set(self.freed.get().plus(bytes));
-        meter.freed(bytes);
+        self.done.set(self.done.get().plus(bytes));
+        meter.freed(Tally { objects: 1, bytes }, 1);
     }
 }
 
@@ -387,12 +431,17 @@ fn address(object: Option<NonNull<Object>>) -> usize {
 }
 
 #[inline(always)]
-fn pop(stack: &Cell<Option<NonNull<Object>>>) -> Option<NonNull<Object>> {
+pub(super) fn pop(stack: &Cell<Option<NonNull<Object>>>) -> Option<NonNull<Object>> {
     let object = stack.get()?;
     // SAFETY: by QUEUE dead and not freed.
-    let link = unsafe { header(object) }.word().link();
-    stack.set(NonNull::new(core::ptr::with_exposed_provenance_mut(link)));
+    stack.set(linked(unsafe { header(object) }.word()));
     Some(object)
+}
+
+/// What a dead object's word links to.
+#[inline(always)]
+pub(super) fn linked(word: Word) -> Option<NonNull<Object>> {
+    NonNull::new(core::ptr::with_exposed_provenance_mut(word.link()))
 }
 
 /// Ends a drain, also one that panics.
@@ -419,13 +468,11 @@ impl Drop for Retrace<'_> {
         if pending.panicked_at.replace(Some(cursor)) != Some(cursor) {
             return;
         }
-        pending.panicked_at.set(None);
-        pending.in_hand.set(None);
+        pending.put_down();
         // SAFETY: the object in hand, dead and not freed.
         let info = unsafe { header(self.object) }.info();
         // SAFETY: as above, of this type.
         let bytes = unsafe { counted_bytes(info, self.object) };
-        pending.tally.set(pending.tally.get().minus(bytes));
         pending.abandoned.set(pending.abandoned.get().plus(bytes));
     }
 }

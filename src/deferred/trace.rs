@@ -85,13 +85,43 @@ pub struct Tracer<'a> {
     /// Slots dealt with, by earlier visits and this one.
     cursor: usize,
     cut: bool,
+    carry: Carry,
+}
+
+/// What becomes of the last object that dies in a visit.
+#[derive(Debug)]
+enum Carry {
+    /// It is queued like the others.
+    Never,
+    /// It is handed to the drain.
+    Last(Option<NonNull<Object>>),
 }
 
 impl<'a> Tracer<'a> {
     /// Visits at most `left` slots after the first `cursor` ones.
     #[inline(always)]
     pub(crate) fn resume(pending: &'a Pending, cursor: usize, left: usize) -> Tracer<'a> {
-        Tracer { pending, skip: cursor, left, cursor, cut: false }
+        Tracer { pending, skip: cursor, left, cursor, cut: false, carry: Carry::Never }
+    }
+
+    /// Visits all slots of `value`, of which there are few, and returns the last object that died of it, not queued. What the
+    /// compiler makes of it keeps no cursor: that is written only if the visit panics.
+    #[inline(always)]
+    pub(crate) fn whole<T: Trace>(pending: &'a Pending, value: &T) -> Option<NonNull<Object>> {
+        let mut tracer = Tracer::resume(pending, 0, usize::MAX);
+        tracer.carry = Carry::Last(None);
+        value.trace(&mut tracer);
+        let carried = tracer.carried();
+        core::mem::forget(tracer);
+        carried
+    }
+
+    #[inline(always)]
+    fn carried(&self) -> Option<NonNull<Object>> {
+        match self.carry {
+            Carry::Never => None,
+            Carry::Last(carried) => carried,
+        }
     }
 
     /// Whether slots remain that this visit may not visit any more.
@@ -117,8 +147,22 @@ impl<'a> Tracer<'a> {
         // SAFETY: the reference is owned, so the object is alive (1).
         let death = unsafe { child.as_ref() }.release();
         if death == Death::Died {
-            // SAFETY: the last reference was just given up, and nothing but the queue knows the object now.
-            unsafe { self.pending.push_visited(child) };
+            // SAFETY: the last reference was just given up, and nobody else knows of it.
+            unsafe { self.died(child) };
+        }
+    }
+
+    /// # Safety
+    /// 1. The last reference to `child` was just given up, and nobody else knows of it.
+    #[inline(always)]
+    unsafe fn died(&mut self, child: NonNull<Object>) {
+        let queued = match &mut self.carry {
+            Carry::Last(carried) if self.pending.is_alone() => carried.replace(child),
+            _ => Some(child),
+        };
+        if let Some(queued) = queued {
+            // SAFETY: this one, or an earlier one of which the same holds (1).
+            unsafe { self.pending.push_visited(queued) };
         }
     }
 
@@ -176,6 +220,10 @@ impl Drop for Tracer<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.pending.set_cursor(self.cursor);
+        if let Some(carried) = self.carried() {
+            // SAFETY: it died in this visit, and nobody else knows of it.
+            unsafe { self.pending.push_visited(carried) };
+        }
     }
 }
 

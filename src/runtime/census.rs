@@ -38,7 +38,7 @@ fn engine_blocks(mutator: &Mutator) -> u64 {
 
 fn counted_blocks(mutator: &Mutator) -> u64 {
     let metrics = mutator.metrics();
-    metrics.live.now.objects + metrics.pending.now.objects + metrics.abandoned.objects + metrics.blocks.objects
+    metrics.live.now.objects + metrics.pending.now.objects + metrics.abandoned.objects
 }
 
 #[test]

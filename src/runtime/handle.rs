@@ -1,13 +1,13 @@
 //! The safe counted handle.
 
-use core::any::{Any, TypeId};
+use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
-use crate::deferred::{Managed, Object, Slots, Trace, Tracer, TypeInfo};
+use crate::deferred::{Managed, Object, Pending, Quick, Slots, Trace, Tracer, TypeInfo};
 
 use super::raw;
 
@@ -61,6 +61,13 @@ unsafe fn trace<T: Trace>(object: NonNull<Object>, tracer: &mut Tracer<'_>) {
     unsafe { value.as_ref() }.trace(tracer);
 }
 
+unsafe fn release<T: Trace>(object: NonNull<Object>, pending: &Pending) -> Option<NonNull<Object>> {
+    // SAFETY: called with objects of this type (Quick::release).
+    let value = unsafe { value::<T>(object) };
+    // SAFETY: whole, and nobody changes it while it is traced.
+    Tracer::whole(pending, unsafe { value.as_ref() })
+}
+
 unsafe fn drop_residue<T: Trace>(object: NonNull<Object>) {
     // SAFETY: called with objects of this type (TypeInfo::drop_residue).
     let mut value = unsafe { value::<T>(object) };
@@ -73,7 +80,6 @@ unsafe fn drop_residue<T: Trace>(object: NonNull<Object>) {
 // SAFETY: describes `Allocation<T>`, which is how objects of a sized type are made (`Mutator::alloc`).
 unsafe impl<T: Trace> Managed for T {
     const INFO: &'static TypeInfo = &TypeInfo {
-        id: TypeId::of::<T>,
         name: core::any::type_name::<T>,
         base_bytes: size_of::<Allocation<T>>(),
         bytes: None,
@@ -81,6 +87,7 @@ unsafe impl<T: Trace> Managed for T {
         slots: T::SLOTS,
         trace: trace::<T>,
         drop_residue: if T::RESIDUE { Some(drop_residue::<T>) } else { None },
+        quick: Quick::of(size_of::<Allocation<T>>(), align_of::<Allocation<T>>(), T::SLOTS, T::RESIDUE, release::<T>),
     };
 }
 

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::deferred::{Memory, OBJECT_ALIGN, counted};
+use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{self, MiHeap, engine};
 
@@ -63,15 +63,15 @@ impl Heap {
     /// Ends the pairing. `None` where a heap cannot go to another thread; what is allocated in it stays valid all the same.
     ///
     /// # Safety
-    /// 1. If `blocks` is 0, no block of the heap is allocated any more.
-    pub(crate) unsafe fn release(self, blocks: u64) -> Option<IdleHeap> {
+    /// 1. If `in_use` is 0, no block of the heap is allocated any more.
+    pub(crate) unsafe fn release(self, in_use: u64) -> Option<IdleHeap> {
         // SAFETY: this thread's, and given up here.
         unsafe { engine::release_local(self.local) };
         let idle = IdleHeap(self.heap);
         if !engine::HEAP_IS_THREAD_BOUND {
             return Some(idle);
         }
-        if blocks == 0 {
+        if in_use == 0 {
             // SAFETY: empty (1).
             unsafe { idle.destroy() };
         }
@@ -167,20 +167,33 @@ unsafe impl Memory for Heap {
     #[inline(always)]
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
         if bytes <= engine::SMALL_MAX && align <= OBJECT_ALIGN {
-            // A small block, whose page the engine finds without looking it up.
-            // SAFETY: allocated by `malloc` (1) as small.
-            unsafe { sys::mi_free_small(block.as_ptr().cast()) }
+            // SAFETY: allocated by `malloc` as small (1).
+            unsafe { self.free_small(block) }
         } else {
             // SAFETY: a live block (1).
             unsafe { sys::mi_free(block.as_ptr().cast()) }
         }
     }
+
+    #[inline(always)]
+    unsafe fn free_small(&self, block: NonNull<u8>) {
+        const { assert!(SMALL <= engine::SMALL_MAX) };
+        // The engine finds a small block's page without looking it up.
+        // SAFETY: allocated by `malloc` as small (1).
+        unsafe { sys::mi_free_small(block.as_ptr().cast()) }
+    }
 }
 
-/// What threads without the mutator have freed of its blocks.
+/// The bytes that are counted for a raw block. Never 0.
+#[inline(always)]
+pub(crate) const fn counted_block(bytes: usize) -> u64 {
+    if bytes == 0 { 16 } else { counted(bytes) }
+}
+
+/// What threads without the mutator have freed of its blocks, in bytes as they are counted. A block counts at least 16, so
+/// the bytes that are left are 0 exactly when no block is.
 #[derive(Debug, Default)]
 pub(crate) struct FreedElsewhere {
-    pub(crate) blocks: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
 
@@ -200,13 +213,12 @@ impl RemoteFree {
     ///    this was made by, with this `layout`, and is not used again.
     ///
     /// # Cost
-    /// One `mi_free` of another thread's block, some 50 ns, and two atomic additions.
+    /// One `mi_free` of another thread's block, some 50 ns, and an atomic addition.
     pub unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: a live block of the engine (1).
         unsafe { sys::mi_free(block.as_ptr().cast()) };
-        self.freed.bytes.fetch_add(counted(layout.size()), Ordering::Relaxed);
         // Release: whoever sees the block counted as freed (Acquire in `State::blocks`) comes after the free itself, and
         // may destroy the heap.
-        self.freed.blocks.fetch_add(1, Ordering::Release);
+        self.freed.bytes.fetch_add(counted_block(layout.size()), Ordering::Release);
     }
 }

@@ -78,7 +78,8 @@ pub struct Steps {
 pub struct Live {
     /// Now.
     pub now: Tally,
-    /// The most bytes at any step, request or reading of the metrics; the true peak may be higher by one installment.
+    /// The most bytes at any step, beat, first death or reading of the metrics. Live bytes only grow by allocation, so the
+    /// true peak is higher by at most one beat.
     pub peak_bytes: u64,
 }
 
@@ -112,8 +113,8 @@ pub struct Metrics {
     pub large: Tally,
     /// Objects given up because their `trace` panicked twice at the same slot: their memory is never freed.
     pub abandoned: Tally,
-    /// Blocks allocated raw and not yet freed.
-    pub blocks: Tally,
+    /// Bytes of raw blocks in use, each rounded up to 16.
+    pub block_bytes: u64,
     /// The most bytes live, pending and raw together, read at the same moments as [`Live::peak_bytes`].
     pub peak_total_bytes: u64,
     /// Bytes owed: what the pause cap carries over.

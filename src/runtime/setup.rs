@@ -110,7 +110,7 @@ fn apply(options: &[(EngineOption, core::ffi::c_long)]) -> Result<(), Error> {
 /// What the mutators of one runtime share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Heaps of detached mutators, and how many blocks of each were in use when it came.
+    /// Heaps of detached mutators, and how many bytes of each were in use when it came.
     idle: Mutex<Vec<(IdleHeap, u64)>>,
     idle_heaps: usize,
 }

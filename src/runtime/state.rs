@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{
-    Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Slots, Stop, Tally, TypeInfo,
-    addressable, counted,
+    Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Stop, Tally, addressable, counted,
 };
 use crate::heartbeat::{self, Beat, Clock};
 
-use super::heap::{FreedElsewhere, Heap};
+use super::heap::{FreedElsewhere, Heap, counted_block};
 use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
 use super::setup::Shared;
 use super::thread;
@@ -36,11 +35,14 @@ pub(super) struct State {
     pacer: Pacer,
     clock: Clock,
     objects: Cell<u64>,
-    /// Raw blocks, allocated and freed here; what other threads freed is in `elsewhere`.
-    blocks_allocated: Cell<Tally>,
-    blocks_freed: Cell<Tally>,
+    /// Bytes of raw blocks, allocated and freed here; what other threads freed is in `elsewhere`. What the clock has charged
+    /// less the allocated ones is what objects took.
+    blocks_allocated: Cell<u64>,
+    blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
     attached: Cell<bool>,
+    /// Whether what dies is freed at once: under an eager schedule, and when the mutator is gone.
+    retires_now: Cell<bool>,
     /// Steps running on this state. While there are any it is not freed.
     pins: Cell<u32>,
     polling: Cell<bool>,
@@ -56,7 +58,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(heap: Heap, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
-        clock.grant(pacer.pacing().installment() as u64);
+        clock.grant(u64::MAX);
+        let eager = pacer.pacing().schedule() == Schedule::Eager;
         State {
             heap,
             next: Cell::new(core::ptr::null()),
@@ -69,6 +72,7 @@ impl State {
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
+            retires_now: Cell::new(eager),
             pins: Cell::new(0),
             polling: Cell::new(false),
             handlers: RefCell::default(),
@@ -170,11 +174,8 @@ impl State {
     /// Bytes were charged to the clock for an object that does not exist. The clock keeps them: it measures what was asked
     /// for. The count of object bytes is charged bytes less these.
     pub(super) fn forget_bytes(&self, bytes: usize) {
-        let blocks = self.blocks_allocated.get();
-        let bytes = counted(bytes);
-        self.blocks_allocated.set(Tally { objects: blocks.objects, bytes: blocks.bytes + bytes });
-        let freed = self.blocks_freed.get();
-        self.blocks_freed.set(Tally { objects: freed.objects, bytes: freed.bytes + bytes });
+        self.blocks_allocated.set(self.blocks_allocated.get() + counted(bytes));
+        self.blocks_freed.set(self.blocks_freed.get() + counted(bytes));
     }
 
     /// A raw block. `take` asks the heap for it.
@@ -184,16 +185,21 @@ impl State {
         bytes: usize,
         take: impl Fn(&Heap) -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
-        let charge = counted(bytes);
+        let charge = counted_block(bytes);
         if self.clock.charge(charge) {
             self.poll(charge);
         }
-        let block = match take(&self.heap) {
+        self.blocks_allocated.set(self.blocks_allocated.get() + charge);
+        match take(&self.heap) {
             Some(block) => Some(block),
-            None => self.rescue(|| take(&self.heap)),
-        };
-        let blocks = self.blocks_allocated.get();
-        self.blocks_allocated.set(Tally { objects: blocks.objects + 1, bytes: blocks.bytes + charge });
+            None => self.allocate_block_slow(bytes, take),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_block_slow(&self, bytes: usize, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
+        let block = self.rescue(|| take(&self.heap));
         if block.is_none() {
             self.block_freed(bytes);
         }
@@ -202,8 +208,7 @@ impl State {
 
     #[inline(always)]
     pub(super) fn block_freed(&self, bytes: usize) {
-        let freed = self.blocks_freed.get();
-        self.blocks_freed.set(Tally { objects: freed.objects + 1, bytes: freed.bytes + counted(bytes) });
+        self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
     }
 
     pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
@@ -222,23 +227,31 @@ impl State {
         // SAFETY: dead and not freed (1).
         let info = unsafe { object.as_ref() }.info();
         // A leaf is one unit: freeing it here costs less than queueing it.
-        if self.attached.get() && info.slots == Slots::Fixed(0) && info.drop_residue.is_none() && self.is_small(info) {
-            // SAFETY: dead (1), without slots and residue, from this heap.
+        if info.quick.is_leaf() && self.attached.get() {
+            // SAFETY: dead (1), a leaf, from this heap.
             unsafe { self.pending.free_leaf(&self.heap, object, info) };
             return;
         }
+        if !self.pending.has_work() {
+            self.arm();
+        }
         // SAFETY: dead, and ours alone (1).
         unsafe { self.pending.push(object) };
-        if self.pacer.pacing().schedule() == Schedule::Eager || !self.attached.get() {
+        if self.retires_now.get() {
             // SAFETY: handed on (2).
             unsafe { self.retired_now() }
         }
     }
 
-    #[inline(always)]
-    fn is_small(&self, info: &TypeInfo) -> bool {
-        // A tail's own size is not looked at: it may be large.
-        info.bytes.is_none() && !self.heap.is_large(info.base_bytes)
+    /// Something is about to be pending: from here on allocation pays in installments. What was allocated before is paid for,
+    /// as nothing was pending (the pacer's theory), unless large blocks were.
+    fn arm(&self) {
+        let bytes = self.clock.settle();
+        if self.pending.tally().bytes > 0 {
+            self.pacer.charge(bytes);
+        }
+        self.sample(0);
+        self.clock.grant(self.pacer.pacing().installment() as u64);
     }
 
     /// # Safety
@@ -292,7 +305,9 @@ impl State {
         if let Some(beat) = beat {
             self.run_beat_handlers(beat);
         }
-        self.clock.grant(self.pacer.pacing().installment() as u64);
+        // With nothing pending there is nothing to pay for until something dies (`arm`).
+        let pending = self.pending.tally().bytes > 0;
+        self.clock.grant(if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX });
         self.polling.set(false);
     }
 
@@ -402,7 +417,7 @@ impl State {
     // ---- counts ----
 
     fn allocated(&self) -> Tally {
-        Tally { objects: self.objects.get(), bytes: self.clock.charged() - self.blocks_allocated.get().bytes }
+        Tally { objects: self.objects.get(), bytes: self.clock.charged() - self.blocks_allocated.get() }
     }
 
     fn live(&self) -> Tally {
@@ -414,21 +429,17 @@ impl State {
         }
     }
 
-    fn blocks(&self) -> Tally {
+    /// Bytes of raw blocks in use.
+    fn blocks(&self) -> u64 {
         // Acquire: pairs with the Release in `RemoteFree::free`.
-        let elsewhere = self.elsewhere.blocks.load(Ordering::Acquire);
-        let elsewhere_bytes = self.elsewhere.bytes.load(Ordering::Relaxed);
-        let (allocated, freed) = (self.blocks_allocated.get(), self.blocks_freed.get());
-        Tally {
-            objects: allocated.objects - freed.objects - elsewhere,
-            bytes: allocated.bytes - freed.bytes - elsewhere_bytes,
-        }
+        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
+        self.blocks_allocated.get() - self.blocks_freed.get() - elsewhere
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
     fn sample(&self, coming: u64) {
         let (live, pending) = (self.live().bytes.saturating_sub(coming), self.pending.tally().bytes);
-        let total = live + pending + self.blocks().bytes;
+        let total = live + pending + self.blocks();
         self.peak_live.set(self.peak_live.get().max(live));
         self.peak_pending.set(self.peak_pending.get().max(pending));
         self.peak_total.set(self.peak_total.get().max(total));
@@ -445,7 +456,7 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            blocks: self.blocks(),
+            block_bytes: self.blocks(),
             peak_total_bytes: self.peak_total.get(),
             debt: self.pacer.debt(),
             steps: self.steps.get(),
@@ -474,6 +485,7 @@ impl State {
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.attached.set(false);
+        this.retires_now.set(true);
         heartbeat::detach_thread();
         let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
         // SAFETY: not used afterwards (1).
@@ -495,11 +507,11 @@ impl State {
         thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(state.as_ptr()) };
-        let blocks = this.blocks().objects + this.pending.abandoned().objects;
+        let in_use = this.blocks() + this.pending.abandoned().bytes;
         let State { heap, shared, .. } = *this;
-        // SAFETY: no objects are left, and `blocks` counts the rest.
-        if let Some(idle) = unsafe { heap.release(blocks) } {
-            shared.give_back(idle, blocks);
+        // SAFETY: no objects are left, and `in_use` counts the rest.
+        if let Some(idle) = unsafe { heap.release(in_use) } {
+            shared.give_back(idle, in_use);
         }
     }
 }

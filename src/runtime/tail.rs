@@ -1,13 +1,12 @@
 //! Objects with a tail of items: strings, arrays, tables.
 
 use core::alloc::Layout;
-use core::any::TypeId;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, offset_of};
 use core::ptr::NonNull;
 
-use crate::deferred::{Managed, Object, Residue, Slots, Trace, Tracer, TypeInfo, TypeKey, drop_items};
+use crate::deferred::{Managed, Object, Quick, Residue, Slots, Trace, Tracer, TypeInfo, TypeKey, drop_items};
 use crate::error::OutOfMemory;
 
 use super::handle::Ref;
@@ -112,7 +111,6 @@ unsafe fn drop_residue<H: Trace, E: Trace>(object: NonNull<Object>) {
 // SAFETY: describes `Front<H, E>` and the items behind it, which is how `make` lays one out.
 unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
     const INFO: &'static TypeInfo = &TypeInfo {
-        id: TypeId::of::<Tail<H, E>>,
         name: core::any::type_name::<Tail<H, E>>,
         base_bytes: items_offset::<H, E>(),
         bytes: Some(bytes::<H, E>),
@@ -123,6 +121,7 @@ unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
         },
         trace: trace::<H, E>,
         drop_residue: if H::RESIDUE || E::RESIDUE { Some(drop_residue::<H, E>) } else { None },
+        quick: Quick::NONE,
     };
 }
 

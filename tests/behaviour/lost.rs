@@ -257,3 +257,61 @@ fn cycles_leak_and_are_counted() {
     assert!(mutator.collect(Budget::Unbounded).is_done());
     assert_eq!(mutator.detach().live.objects, 10);
 }
+
+/// As simple as an object can be with a slot, so that it takes the short way through the drain; its trace panics.
+struct Touchy {
+    next: Option<Ref<Touchy>>,
+    times: Cell<u32>,
+}
+
+// SAFETY: 1, 2: the one slot. 3, 4: nothing else to drop. 5: changes a cell that no slot depends on.
+unsafe impl Trace for Touchy {
+    const SLOTS: Slots = Slots::Fixed(1);
+    const RESIDUE: bool = false;
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        if self.times.get() > 0 {
+            self.times.set(self.times.get() - 1);
+            panic!("a trace's panic");
+        }
+        self.next.trace(tracer);
+    }
+    unsafe fn drop_residue(&mut self) {}
+}
+
+/// Ten in a row, of which the one at `at` panics so many times. The first of a chain is taken from the queue, the others are
+/// carried.
+fn touchy(mutator: &Mutator, at: u32, times: u32) -> Option<Ref<Touchy>> {
+    let mut head = None;
+    for index in (0..10).rev() {
+        let times = Cell::new(if index == at { times } else { 0 });
+        head = Some(mutator.alloc(Touchy { next: head, times }).unwrap());
+    }
+    head
+}
+
+#[test]
+fn a_simple_object_whose_trace_panics_is_taken_up_again_or_given_up() {
+    for (at, budget) in [(0, Budget::Unbounded), (5, Budget::Unbounded), (5, Budget::Units(3)), (9, Budget::Units(1))] {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        drop(touchy(&mutator, at, 1));
+        let mut panics = 0;
+        while mutator.metrics().pending.now.objects > 0 {
+            panics += u32::from(catch_unwind(AssertUnwindSafe(|| mutator.collect(budget))).is_err());
+        }
+        let metrics = mutator.metrics();
+        assert_eq!(
+            (panics, metrics.freed, metrics.live.now),
+            (1, metrics.allocated, Tally::default()),
+            "{at} {budget:?}"
+        );
+
+        drop(touchy(&mutator, at, u32::MAX));
+        while mutator.metrics().pending.now.objects > 0 {
+            let _ = catch_unwind(AssertUnwindSafe(|| mutator.collect(budget)));
+        }
+        let metrics = mutator.metrics();
+        assert_eq!(metrics.abandoned.objects, 1);
+        assert_eq!(metrics.freed.objects, 10 + u64::from(at));
+        assert_eq!(metrics.live.now.objects, u64::from(9 - at), "what only the abandoned one refers to leaks with it");
+    }
+}

@@ -1,0 +1,144 @@
+//! The short way through the drain, for simple objects ([`Quick`]): no cursor, no phases, and most never queued.
+
+use core::ptr::NonNull;
+
+use super::budget::{Meter, Tally};
+use super::kind::Quick;
+use super::object::Object;
+use super::pending::{Memory, Pending, SMALL, WHOLE, header, linked, pop};
+
+impl Pending {
+    /// Works off simple objects, for as long as the budget admits without being asked again. True if there was one.
+    ///
+    /// The last object that dies in a visit is *carried*: it is worked off next without having been queued, so that a chain
+    /// of simple objects never touches the queue. No code of the user's that could look at the queue runs in here (`Trace`,
+    /// obligation 5), so what is counted and carried is kept in a
+    /// [`Batch`] and booked when that goes.
+    ///
+    /// # Safety
+    /// 1. Every queued object came from `memory`, and none is in hand.
+    #[inline(always)]
+    pub(super) unsafe fn drain_quick<M: Memory>(&self, memory: &M, meter: &mut Meter) -> bool {
+        let (units, bytes) = (meter.units_now() as u64, meter.bytes_left());
+        let mut batch = Batch::new(self, meter);
+        // Each turn is a run of objects of one type, so that its cost is looked up and booked once for all of them.
+        while let Some(first) = batch.carried.or(self.stack.get()) {
+            if batch.units >= units || batch.freed.bytes >= bytes {
+                break;
+            }
+            // SAFETY: carried or, by QUEUE, dead and not freed.
+            let key = unsafe { header(first) }.word().key();
+            let quick = key.info().quick;
+            if quick.units == 0 {
+                break;
+            }
+            // So many cannot exceed the budget; near its end they go one by one.
+            let most = ((units - batch.units) / MOST_UNITS).min((bytes - batch.freed.bytes) / SMALL as u64).max(1);
+            let mut run = Run { batch: &mut batch, quick, objects: 0, queued: 0, object: None };
+            let mut next = first;
+            loop {
+                // SAFETY: as above.
+                let word = unsafe { header(next) }.word();
+                if word.key() != key {
+                    break;
+                }
+                if run.batch.carried.take().is_none() {
+                    self.stack.set(linked(word));
+                    run.queued += 1;
+                }
+                if !quick.is_leaf() {
+                    run.object = Some(next);
+                    // SAFETY: an object of this type whose value is whole.
+                    run.batch.carried = unsafe { (quick.release)(next, self) };
+                    run.object = None;
+                }
+                run.objects += 1;
+                // SAFETY: from this memory (1), small, and by QUEUE nothing but the memory is left.
+                unsafe { memory.free_small(next.cast()) };
+                next = match run.batch.carried.or(self.stack.get()) {
+                    Some(next) if run.objects < most => next,
+                    _ => break,
+                };
+            }
+        }
+        batch.units > 0
+    }
+}
+
+/// The units of a simple object are at most so many: [`WHOLE`] slots and one free, rounded up to a power of two.
+const MOST_UNITS: u64 = (WHOLE as u64 + 1).next_power_of_two();
+
+/// What [`Pending::drain_quick`] has done. Booked when it ends, also by a panic.
+struct Batch<'a> {
+    pending: &'a Pending,
+    meter: &'a mut Meter,
+    units: u64,
+    /// Everything freed, and the part of it that had been queued.
+    freed: Tally,
+    dequeued: Tally,
+    /// An object that has died and is not queued.
+    carried: Option<NonNull<Object>>,
+}
+
+impl<'a> Batch<'a> {
+    #[inline(always)]
+    fn new(pending: &'a Pending, meter: &'a mut Meter) -> Batch<'a> {
+        Batch { pending, meter, units: 0, freed: Tally::default(), dequeued: Tally::default(), carried: None }
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let pending = self.pending;
+        self.meter.freed(self.freed, self.units);
+        pending.done.set(pending.done.get().and(self.dequeued));
+        pending.at_once.set(pending.at_once.get().and(self.freed.less(self.dequeued)));
+        if let Some(carried) = self.carried {
+            // SAFETY: it died in a visit, is of this queue, and nobody else knows of it.
+            unsafe { pending.push(carried) };
+        }
+    }
+}
+
+/// Objects of one type, one after the other. Booked when it ends, also by a panic.
+struct Run<'a, 'b> {
+    batch: &'a mut Batch<'b>,
+    quick: Quick,
+    objects: u64,
+    /// How many were taken from the queue, the one being visited included.
+    queued: u64,
+    /// The object that is being visited. Left there only by a panic.
+    object: Option<NonNull<Object>>,
+}
+
+impl Drop for Run<'_, '_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let bytes = u64::from(self.quick.bytes);
+        let tally = |objects| Tally { objects, bytes: objects * bytes };
+        self.batch.units += self.objects * u64::from(self.quick.units);
+        self.batch.freed = self.batch.freed.and(tally(self.objects));
+        if let Some(object) = self.object {
+            let was_queued = visit_panicked(self.batch.pending, object);
+            self.queued -= u64::from(was_queued);
+        }
+        self.batch.dequeued = self.batch.dequeued.and(tally(self.queued));
+    }
+}
+
+/// Leaves an object whose visit panicked in hand, as the general way would have, counted as queued. True if it had been so
+/// before, and not carried.
+#[cold]
+fn visit_panicked(pending: &Pending, object: NonNull<Object>) -> bool {
+    // SAFETY: dead and not freed.
+    let was_queued = unsafe { header(object) }.word().is_dead();
+    if !was_queued {
+        // SAFETY: carried until now, so nobody else knows of it. On the stack only to be taken off again.
+        unsafe { pending.push(object) };
+        pop(&pending.stack);
+    }
+    pending.in_hand.set(Some(object));
+    pending.panicked_at.set(Some(pending.cursor.get()));
+    was_queued
+}

@@ -1,6 +1,85 @@
-//! mimalloc for language runtimes.
-#![doc = ""]
+//! mimalloc for language runtimes: a heap for each VM thread, a heartbeat of the program's own work, and reference counting
+//! whose frees never take longer than the caller allows.
+//!
+//! # Concepts, in order
+//!
+//! **A heap and its mutator.** A [`Runtime`] hands out heaps; [`Runtime::attach`] pairs one with the current thread and
+//! returns a [`Mutator`], the VM thread. Objects and raw blocks are allocated through it, without locks and without looking
+//! up a thread-local.
+//!
+//! **Objects and references.** [`Mutator::alloc`] puts a value into an object and returns a [`Ref`], a counted handle one
+//! pointer wide. The value's type says which references it holds: `#[derive(Trace)]`, without `unsafe`. A string or an array
+//! is a [`Tail`]. A VM that keeps references in words of its own encoding uses [`raw`].
+//!
+//! **Death.** When the last reference to an object goes, the object is queued, and that is all: dropping the root of ten
+//! million objects takes as long as dropping the root of one. The queue costs no memory, since a dead object's header links
+//! to the next.
+//!
+//! **Collection in budgets.** [`Mutator::collect`] works the queue off for as long as a [`Budget`] admits and says in a
+//! [`Progress`] what it did and what is left. A unit of work is one slot visited or one object freed. A budget of `B` units
+//! does at most `B +` [`SLACK_UNITS`] of them, whatever died: it stops and resumes in the middle of an object.
+//!
+//! **Pacing.** Nobody needs to call `collect`: allocation pays for freeing, by bytes ([`Pacing`]; the theory stands there).
+//! Live and pending bytes together never exceed the peak of live bytes by more than an installment and what a pause cap has
+//! carried over.
+//!
+//! **Heartbeats.** A mutator beats once for so many bytes allocated, 64 KiB by default: a clock that shows the same time on
+//! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it.
+//!
+//! **The engine's hook.** mimalloc calls one C function of the process now and then. [`register_deferred_free`] is what of it
+//! can be had safely. It is not a clock.
+//!
+//! **The end.** [`Mutator::detach`] frees what is dead, hands the heap to the runtime's next mutator, and reports what still
+//! lives. A reference cycle is never freed in this version; it is reported as live.
+//!
+//! # Example
+//!
+//! ```
+//! use mimalloc_runtime::{Budget, Ref, Runtime, Trace};
+//!
+//! #[derive(Trace)]
+//! struct Pair {
+//!     value: f64,
+//!     rest: Option<Ref<Pair>>,
+//! }
+//!
+//! let mutator = Runtime::new()?.attach()?;
+//! let mut list = None;
+//! for value in 0..1_000_000 {
+//!     list = Some(mutator.alloc(Pair { value: value.into(), rest: list }).expect("a million pairs"));
+//! }
+//! assert_eq!(list.as_ref().unwrap().value, 999_999.0);
+//!
+//! drop(list); // queues one object
+//! let progress = mutator.collect(Budget::Units(1_000)); // frees some 500 of the million
+//! assert!(progress.units <= 1_000 + mimalloc_runtime::SLACK_UNITS && !progress.is_done());
+//! assert!(mutator.collect(Budget::Unbounded).is_done());
+//! # Ok::<(), mimalloc_runtime::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! | for | see |
+//! |---|---|
+//! | setting up | [`Runtime`], [`Builder`], [`Attach`], [`Mutator`], [`Error`] |
+//! | objects | [`Ref`], [`Tail`], [`Untyped`], [`Trace`](trait@Trace), [`Tracer`], [`Slots`] |
+//! | references in your own words | [`raw`], [`Object`], [`TypeKey`], [`CountState`] |
+//! | freeing | [`Budget`], [`Progress`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
+//! | time | [`Beat`], [`Mutator::on_beat`] |
+//! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
+//! | watching | [`Metrics`], [`Step`], [`Cause`] |
+//! | the engine's hook | [`register_deferred_free`], [`HookCall`] |
+//!
+//! # Features
+//!
+//! - `derive` (default): `#[derive(Trace)]`.
+//! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
+//! - `secure`, `debug`: the engine's builds of that name.
+//!
+//! A program has one copy of mimalloc: with `mimalloc3` as its global allocator it is the same one. A program that also
+//! depends on `libmimalloc-sys`, the other binding, does not resolve, as both claim to link `mimalloc`.
 
+// The derive names this crate by its path, also when it is used in here.
 extern crate self as mimalloc_runtime;
 
 mod deferred;
@@ -22,3 +101,8 @@ pub use runtime::{
 
 #[cfg(feature = "derive")]
 pub use mimalloc_runtime_derive::Trace;
+
+/// The README's examples, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

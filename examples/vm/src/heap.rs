@@ -1,0 +1,99 @@
+//! Where objects come from: the mutator, and the strings.
+
+use std::fmt;
+use std::rc::Rc;
+
+use mimalloc_runtime::{Mutator, OutOfMemory, Ref};
+
+use crate::error::RuntimeError;
+use crate::intern::Interner;
+use crate::object::{Buffer, List, Str};
+use crate::value::Value;
+
+/// Makes objects.
+pub(crate) struct Heap {
+    /// Text in the making. Empty between uses.
+    draft: Draft,
+    strings: Rc<Interner>,
+    mutator: Mutator,
+}
+
+/// A draft larger than this is not kept for the next one.
+const KEPT_DRAFT: usize = 1 << 16;
+
+/// Text in the making. Writing to it fails, rather than ending the process, when there is no memory.
+#[derive(Default)]
+struct Draft(String);
+
+impl fmt::Write for Draft {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.try_reserve(text.len()).map_err(|_| fmt::Error)?;
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+impl Heap {
+    pub(crate) fn new(mutator: Mutator) -> Heap {
+        Heap { draft: Draft::default(), strings: Rc::default(), mutator }
+    }
+
+    pub(crate) fn mutator(&self) -> &Mutator {
+        &self.mutator
+    }
+
+    pub(crate) fn into_mutator(self) -> Mutator {
+        self.mutator
+    }
+
+    /// The string with this text.
+    pub(crate) fn intern(&self, text: &str) -> Result<Str, OutOfMemory> {
+        self.strings.intern(&self.mutator, text)
+    }
+
+    /// The string with this text, as a value.
+    pub(crate) fn string(&self, text: &str) -> Result<Value, RuntimeError> {
+        Ok(self.intern(text)?.into())
+    }
+
+    /// The string that `write` writes. An error of its making counts as out of memory, as nothing else can fail there.
+    pub(crate) fn written(
+        &mut self,
+        write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+    ) -> Result<Value, RuntimeError> {
+        let written = write(&mut self.draft);
+        let string = match written {
+            Ok(()) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
+            Err(fmt::Error) => Err(RuntimeError::OutOfMemory),
+        };
+        self.draft.0.clear();
+        self.draft.0.shrink_to(KEPT_DRAFT);
+        Ok(string?.into())
+    }
+
+    /// Two strings put together.
+    pub(crate) fn concatenation(&mut self, left: &Str, right: &Str) -> Result<Value, RuntimeError> {
+        self.written(|draft| {
+            draft.write_str(left.as_str())?;
+            draft.write_str(right.as_str())
+        })
+    }
+
+    /// A list of these items. Nothing is left of it if one of them is an error.
+    pub(crate) fn list(
+        &self,
+        items: impl IntoIterator<Item = Result<Value, RuntimeError>>,
+    ) -> Result<Value, RuntimeError> {
+        let mut buffer = Buffer::new();
+        for item in items {
+            buffer.push(&self.mutator, item?)?;
+        }
+        self.list_of(buffer)
+    }
+
+    /// A list that takes over these items.
+    pub(crate) fn list_of(&self, items: Buffer<Value>) -> Result<Value, RuntimeError> {
+        let list: Ref<List> = self.mutator.alloc(List::new(items))?;
+        Ok(list.into())
+    }
+}

@@ -1,0 +1,25 @@
+//! A bytecode virtual machine for Lox.
+//!
+//! Source text becomes code in one pass and without a syntax tree: the
+//! [`scanner`] cuts it into [`token`]s, and the [`compiler`] writes
+//! instructions, described once in [`opcode`], into a [`proto::Proto`]. None
+//! of these modules knows of a heap: a `Proto` is plain data, from which a
+//! [`machine`] makes the objects that it runs. Those live in the heap of a
+//! `mimalloc_runtime::Mutator`, are counted, and are freed in bounded steps;
+//! variables, fields and the stack hold them as [`value`]s.
+
+pub mod compiler;
+pub mod disassembler;
+pub mod error;
+mod hash;
+mod heap;
+mod intern;
+pub mod machine;
+mod natives;
+mod number;
+mod object;
+pub mod opcode;
+pub mod proto;
+pub mod scanner;
+pub mod token;
+pub mod value;

@@ -1,0 +1,145 @@
+//! The machine: runs scripts.
+//!
+//! A [`Machine`] owns everything a running program consists of, so that any number can be made, one after the other or on
+//! threads of their own. Scripts that it interprets one after the other share their globals.
+//!
+//! References that the machine holds (stack, frames, globals) are counted like all others. So nothing needs to be scanned
+//! for roots, and an object dies at the instruction that drops its last reference; when its memory is freed is the pacing's
+//! affair.
+
+mod call;
+mod frame;
+mod load;
+mod property;
+mod run;
+mod stack;
+mod state;
+mod upvalues;
+
+use std::fmt::{self, Write as _};
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use mimalloc_runtime::{Budget, Metrics, Mutator, Pacing, Runtime};
+
+use self::frame::{Frame, MAX_FRAMES};
+use self::state::State;
+use crate::compiler::compile;
+use crate::error::{InterpretError, RuntimeError, StartError};
+use crate::heap::Heap;
+use crate::natives::Host;
+use crate::proto::Proto;
+
+/// How to set a machine up.
+pub struct Config {
+    /// When dead objects are freed.
+    pub pacing: Pacing,
+    /// Bytes of a heartbeat.
+    pub beat_bytes: u64,
+    /// What the native `args()` gives.
+    pub script_args: Vec<String>,
+    /// What the native `readLine()` reads.
+    pub stdin: Box<dyn BufRead>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("pacing", &self.pacing)
+            .field("beat_bytes", &self.beat_bytes)
+            .field("script_args", &self.script_args)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Lox machine.
+pub struct Machine {
+    /// The functions that have been called and have not returned, innermost last.
+    frames: Vec<Frame>,
+    state: State,
+}
+
+impl Machine {
+    /// A machine on the current thread, with natives for globals.
+    ///
+    /// # Errors
+    /// [`StartError`]: the settings are refused, or there is no memory.
+    pub fn new(config: Config) -> Result<Machine, StartError> {
+        let attaching = Runtime::new()?.attaching().pacing(config.pacing);
+        let heap = Heap::new(attaching.beat_bytes(config.beat_bytes)?.attach()?);
+        let host = Host { script_args: config.script_args, stdin: config.stdin, started: Instant::now() };
+        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), state: State::new(heap, host)? })
+    }
+
+    /// The mutator, to be observed or asked for its metrics.
+    pub fn mutator(&self) -> &Mutator {
+        self.state.heap.mutator()
+    }
+
+    /// Runs a script. Globals that it sets stay for the next one.
+    ///
+    /// # Errors
+    /// What ended it. The messages, as the reference implementation words them, have been written to `err`; if that could
+    /// not be done nobody is told.
+    pub fn interpret(&mut self, source: &str, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), InterpretError> {
+        // A panic out of the run before may have left something.
+        self.reset();
+        let script = match compile(source) {
+            Ok(script) => script,
+            Err(errors) => {
+                let _ = writeln!(err, "{errors}");
+                return Err(InterpretError::Compile);
+            }
+        };
+        let result = self.run_script(script, out);
+        let flushed = out.flush();
+        let result = match result {
+            Ok(()) => flushed.map_err(InterpretError::Output),
+            Err(RuntimeError::Output(error)) => Err(InterpretError::Output(error)),
+            Err(RuntimeError::Message(message)) => Err(self.report(&message, err)),
+            Err(RuntimeError::OutOfMemory) => Err(self.report("Out of memory.", err)),
+        };
+        self.reset();
+        result
+    }
+
+    fn run_script(&mut self, script: Proto, out: &mut dyn Write) -> Result<(), RuntimeError> {
+        let frame = self.state.script_frame(script)?;
+        self.enter(frame)?;
+        self.run(out)
+    }
+
+    /// Writes a message and where in the script it arose.
+    fn report(&self, message: &str, err: &mut dyn Write) -> InterpretError {
+        let mut text = format!("{message}\n");
+        for frame in self.frames.iter().rev() {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{frame}");
+        }
+        let _ = err.write_all(text.as_bytes());
+        InterpretError::Runtime
+    }
+
+    /// Forgets what a script has left behind, save its globals.
+    fn reset(&mut self) {
+        self.frames.clear();
+        self.state.unwind();
+    }
+
+    /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once.
+    ///
+    /// The result counts what there was. Objects that are still live refer to each other in cycles.
+    pub fn shutdown(self) -> Metrics {
+        let Machine { frames, state } = self;
+        drop(frames);
+        let mutator = state.into_mutator();
+        mutator.collect(Budget::Unbounded);
+        mutator.metrics()
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("mutator", self.mutator()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! Natives for values of all types, and numbers.
+
+use super::{Arguments, Context, Native};
+use crate::error::RuntimeError;
+use crate::number;
+use crate::value::Value;
+
+pub(crate) const NATIVES: &[Native] = &[
+    Native { name: "clock", arity: 0, function: clock },
+    Native { name: "type", arity: 1, function: type_of },
+    Native { name: "str", arity: 1, function: str },
+    Native { name: "number", arity: 1, function: to_number },
+    Native { name: "write", arity: 1, function: write },
+    Native { name: "error", arity: 1, function: error },
+    Native { name: "floor", arity: 1, function: floor },
+    Native { name: "sqrt", arity: 1, function: sqrt },
+    Native { name: "mod", arity: 2, function: modulo },
+];
+
+fn clock(context: &mut Context<'_>, _: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(context.host.started.elapsed().as_secs_f64().into())
+}
+
+fn type_of(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    context.heap.string(arguments.value(1).type_name())
+}
+
+fn str(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let value = arguments.value(1);
+    match value.as_str() {
+        Some(_) => Ok(value.clone()),
+        None => context.heap.written(|text| write!(text, "{value}")),
+    }
+}
+
+fn to_number(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(number::parse(arguments.string(1)?).map_or(Value::NIL, Value::from))
+}
+
+fn write(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    write!(context.out, "{}", arguments.value(1))?;
+    Ok(Value::NIL)
+}
+
+fn error(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Err(RuntimeError::new(arguments.string(1)?))
+}
+
+fn floor(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(arguments.number(1)?.floor().into())
+}
+
+fn sqrt(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(arguments.number(1)?.sqrt().into())
+}
+
+/// The remainder of floored division, which has the sign of the divisor.
+fn modulo(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let (dividend, divisor) = (arguments.number(1)?, arguments.number(2)?);
+    let remainder = dividend % divisor;
+    let floored =
+        if remainder != 0.0 && (remainder < 0.0) != (divisor < 0.0) { remainder + divisor } else { remainder };
+    Ok(floored.into())
+}

@@ -1,0 +1,147 @@
+//! The class `List`.
+
+use mimalloc_runtime::Ref;
+
+use super::{Arguments, Context, Native};
+use crate::error::RuntimeError;
+use crate::heap::Heap;
+use crate::object::{Buffer, List};
+use crate::value::Value;
+
+pub(crate) const NAME: &str = "List";
+
+pub(crate) const METHODS: &[Native] = &[
+    Native { name: "add", arity: 1, function: add },
+    Native { name: "get", arity: 1, function: get },
+    Native { name: "set", arity: 2, function: set },
+    Native { name: "len", arity: 0, function: len },
+    Native { name: "pop", arity: 0, function: pop },
+    Native { name: "insert", arity: 2, function: insert },
+    Native { name: "removeAt", arity: 1, function: remove_at },
+    Native { name: "clear", arity: 0, function: clear },
+    Native { name: "contains", arity: 1, function: contains },
+    Native { name: "indexOf", arity: 1, function: index_of },
+    Native { name: "slice", arity: 2, function: slice },
+    Native { name: "concat", arity: 1, function: concat },
+    Native { name: "reverse", arity: 0, function: reverse },
+    Native { name: "sort", arity: 0, function: sort },
+    Native { name: "join", arity: 1, function: join },
+];
+
+/// `List()`
+pub(crate) fn construct(heap: &Heap) -> Result<Value, RuntimeError> {
+    heap.list_of(Buffer::new())
+}
+
+fn this<'a>(arguments: &Arguments<'a>) -> &'a Ref<List> {
+    arguments.receiver().as_ref().expect("methods of lists are found through lists alone")
+}
+
+fn add(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    this(arguments).push(context.heap.mutator(), arguments.value(1).clone())?;
+    Ok(Value::NIL)
+}
+
+fn get(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let items = this(arguments).items();
+    let index = arguments.index(1, items.len())?;
+    Ok(items[index].clone())
+}
+
+fn set(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let mut buffer = this(arguments).buffer();
+    let index = arguments.index(1, buffer.len())?;
+    buffer.items_mut()[index] = arguments.value(2).clone();
+    Ok(Value::NIL)
+}
+
+fn len(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok((this(arguments).len() as f64).into())
+}
+
+fn pop(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    this(arguments).buffer().pop().ok_or_else(|| arguments.error("index out of range"))
+}
+
+fn insert(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let mut buffer = this(arguments).buffer();
+    let index = arguments.index(1, buffer.len() + 1)?;
+    buffer.insert(context.heap.mutator(), index, arguments.value(2).clone())?;
+    Ok(Value::NIL)
+}
+
+fn remove_at(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let mut buffer = this(arguments).buffer();
+    let index = arguments.index(1, buffer.len())?;
+    Ok(buffer.remove(index))
+}
+
+fn clear(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    *this(arguments).buffer() = Buffer::new();
+    Ok(Value::NIL)
+}
+
+fn position(arguments: &Arguments<'_>) -> Option<usize> {
+    let wanted = arguments.value(1);
+    this(arguments).items().iter().position(|item| item == wanted)
+}
+
+fn contains(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(position(arguments).is_some().into())
+}
+
+fn index_of(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(position(arguments).map_or(-1.0, |index| index as f64).into())
+}
+
+fn slice(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let items = this(arguments).items();
+    let from = arguments.index(1, items.len() + 1)?;
+    let to = arguments.index(2, items.len() + 1)?;
+    let part = items.get(from..to).ok_or_else(|| arguments.error("index out of range"))?;
+    let copy = Buffer::filled(context.heap.mutator(), part.len(), |index| part[index].clone())?;
+    context.heap.list_of(copy)
+}
+
+fn concat(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let (left, right) = (this(arguments).items(), arguments.list(1)?.items());
+    let copy = Buffer::filled(context.heap.mutator(), left.len() + right.len(), |index| {
+        let item = left.get(index).unwrap_or_else(|| &right[index - left.len()]);
+        item.clone()
+    })?;
+    context.heap.list_of(copy)
+}
+
+fn reverse(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    this(arguments).buffer().items_mut().reverse();
+    Ok(Value::NIL)
+}
+
+/// Numbers by value, a not-a-number after all others; strings by their bytes.
+fn sort(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let mut buffer = this(arguments).buffer();
+    let items = buffer.items_mut();
+    // Equal items cannot be told apart, so the sort need not be stable, and needs no memory.
+    if items.iter().all(|item| item.as_number().is_some()) {
+        items.sort_unstable_by(|a, b| match (a.as_number(), b.as_number()) {
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            _ => unreachable!("all are numbers"),
+        });
+    } else if items.iter().all(|item| item.as_str().is_some()) {
+        items.sort_unstable_by(|a, b| a.as_str().cmp(&b.as_str()));
+    } else {
+        return Err(arguments.error("items must be all numbers or all strings"));
+    }
+    Ok(Value::NIL)
+}
+
+fn join(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let (items, separator) = (this(arguments).items(), arguments.string(1)?);
+    context.heap.written(|text| {
+        for (index, item) in items.iter().enumerate() {
+            text.write_str(if index > 0 { separator } else { "" })?;
+            write!(text, "{item}")?;
+        }
+        Ok(())
+    })
+}

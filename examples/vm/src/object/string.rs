@@ -1,0 +1,102 @@
+//! Strings: immutable text, of which there is one copy each.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use mimalloc_runtime::{Mutator, Object, OutOfMemory, Ref, Tail, Trace};
+
+use crate::intern::Interner;
+use crate::value::Value;
+
+/// Invariant UTF8: the items are UTF-8. Only this module can name the type, so only it can make or change one.
+type Text = Tail<TextHead, u8>;
+
+/// A counted handle to a string. Two are equal exactly if they are the same object, because strings are interned.
+#[derive(Clone, Trace)]
+#[repr(transparent)]
+pub(crate) struct Str(Ref<Text>);
+
+#[derive(Trace)]
+struct TextHead {
+    #[trace(skip)]
+    registration: Registration,
+}
+
+/// A string's entry in the interner, which does not keep it alive: taken back when the string dies, before its memory is
+/// freed.
+struct Registration {
+    interner: Rc<Interner>,
+    hash: u32,
+    /// The string itself; nothing until it is registered.
+    object: Cell<Option<NonNull<Object>>>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.get() {
+            self.interner.remove(self.hash, object);
+        }
+    }
+}
+
+impl Str {
+    /// A new string, which the interner is to know under `hash`.
+    pub(crate) fn new(mutator: &Mutator, interner: &Rc<Interner>, hash: u32, text: &str) -> Result<Str, OutOfMemory> {
+        let registration = Registration { interner: Rc::clone(interner), hash, object: Cell::new(None) };
+        let text =
+            mutator.alloc_tail_copy(TextHead { registration }, text.as_bytes()).map_err(|error| error.map(drop))?;
+        Ok(Str(text))
+    }
+
+    /// Sees to it that the interner's entry for this string is removed before its memory is freed.
+    pub(crate) fn promise_removal(&self) -> NonNull<Object> {
+        let object = Ref::as_raw(&self.0);
+        self.0.head().registration.object.set(Some(object));
+        object
+    }
+
+    /// The string, if the value is one.
+    #[inline(always)]
+    pub(crate) fn of(value: &Value) -> Option<&Str> {
+        let text: &Ref<Text> = value.as_ref()?;
+        // SAFETY: a `Str` is transparent around this handle.
+        Some(unsafe { &*ptr::from_ref(text).cast::<Str>() })
+    }
+
+    /// A handle that takes over a counted reference.
+    ///
+    /// # Safety
+    /// 1. `object` is a string that is alive.
+    /// 2. The caller owns one counted reference to it, which the handle takes over.
+    pub(crate) unsafe fn from_raw(object: NonNull<Object>) -> Str {
+        // SAFETY: 1, 2 and of the mutator's thread, as are all strings: neither they nor their values are `Send`.
+        Str(unsafe { Ref::from_raw(object) })
+    }
+
+    /// The text.
+    #[inline(always)]
+    pub(crate) fn as_str(&self) -> &str {
+        // SAFETY: UTF8.
+        unsafe { std::str::from_utf8_unchecked(self.0.items()) }
+    }
+}
+
+impl From<Str> for Value {
+    fn from(text: Str) -> Value {
+        Value::from(text.0)
+    }
+}
+
+impl PartialEq for Str {
+    fn eq(&self, other: &Str) -> bool {
+        Ref::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Display for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,84 @@
+//! Numbers with units.
+
+use std::time::Duration;
+
+use mimalloc_runtime::Budget;
+
+use super::UsageError;
+
+const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// In nanoseconds.
+const TIMES: &[(&str, u64)] = &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+
+/// Such as `64KiB`; a number alone is bytes.
+pub(super) fn size(text: &str) -> Result<u64, UsageError> {
+    let (number, unit) = split(text);
+    let unit = if unit.is_empty() { "B" } else { unit };
+    scaled(number, unit, SIZES)
+        .ok_or_else(|| UsageError::new(format!("'{text}' is no size; give a whole number of B, KiB, MiB or GiB")))
+}
+
+/// Such as `100us`, `500units` or `none`. A number alone would leave open of what, and is refused.
+pub(super) fn pause_cap(text: &str) -> Result<Budget, UsageError> {
+    if text == "none" {
+        return Ok(Budget::Unbounded);
+    }
+    let (number, unit) = split(text);
+    let cap = match unit {
+        "unit" | "units" => number.parse().ok().map(Budget::Units),
+        _ => scaled(number, unit, TIMES).map(|nanoseconds| Budget::Time(Duration::from_nanos(nanoseconds))),
+    };
+    cap.ok_or_else(|| {
+        UsageError::new(format!(
+            "'{text}' is no pause cap; give a whole number of ns, us, ms, s or units, such as 100us or 500units, or none"
+        ))
+    })
+}
+
+/// Such as `1.5`.
+pub(super) fn ratio(text: &str) -> Result<f64, UsageError> {
+    text.parse().map_err(|_| UsageError::new(format!("'{text}' is no ratio; give a number such as 1.5")))
+}
+
+/// The digits at the start, and the rest.
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+/// Nothing when the number or the unit is none, or when the product is too large.
+fn scaled(number: &str, unit: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("17B"), Ok(17));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("3MiB"), Ok(3 << 20));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        for text in ["", "KiB", "-1", "1.5MiB", "1kib", "1KB", "1 KiB", "18446744073709551616", "17179869184GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pause_caps() {
+        assert_eq!(pause_cap("none"), Ok(Budget::Unbounded));
+        assert_eq!(pause_cap("1unit"), Ok(Budget::Units(1)));
+        assert_eq!(pause_cap("500units"), Ok(Budget::Units(500)));
+        assert_eq!(pause_cap("250ns"), Ok(Budget::Time(Duration::from_nanos(250))));
+        assert_eq!(pause_cap("100us"), Ok(Budget::Time(Duration::from_micros(100))));
+        assert_eq!(pause_cap("2ms"), Ok(Budget::Time(Duration::from_millis(2))));
+        assert_eq!(pause_cap("1s"), Ok(Budget::Time(Duration::from_secs(1))));
+        for text in ["", "soon", "500", "-1", "us", "1h", "None", "99999999999999999999999", "18446744074s"] {
+            assert!(pause_cap(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! All reports of a made-up program.
+
+use std::time::Duration;
+
+use mimalloc_runtime::{Budget, Cause, EngineCalls, Live, Metrics, Pacing, Progress, Step, Steps, Stop, Tally};
+use serde_json::Value;
+
+use super::recording::Recording;
+use super::{Figures, draw};
+
+/// `live` and `pending` in bytes.
+fn step(at: u64, elapsed: Duration, live: u64, pending: u64) -> Step {
+    Step {
+        cause: Cause::Installment,
+        budget: Budget::Units(1000),
+        progress: Progress {
+            stop: Stop::Done,
+            units: 7,
+            freed: Tally::default(),
+            large_freed: 0,
+            pending: Tally { objects: 1, bytes: pending },
+            large: Tally::default(),
+        },
+        elapsed,
+        debt: 0,
+        allocated_bytes: at,
+        live: Tally { objects: 1, bytes: live },
+    }
+}
+
+fn figures(steps: Recording) -> Figures {
+    let live = Live { now: Tally { objects: 2, bytes: 64 }, peak_bytes: 40 << 20 };
+    let end = Metrics {
+        beats: 9,
+        allocated: Tally { objects: 1_000_000, bytes: 64_000_064 },
+        freed: Tally { objects: 999_998, bytes: 64_000_000 },
+        live,
+        pending: Live { now: Tally::default(), peak_bytes: 1 << 20 },
+        large: Tally::default(),
+        abandoned: Tally::default(),
+        block_bytes: 0,
+        peak_total_bytes: 41 << 20,
+        debt: 0,
+        steps: Steps::default(),
+        panics: 0,
+        engine_calls: EngineCalls::default(),
+    };
+    let pacing = Pacing::default().with_pause_cap(Budget::Units(1000)).expect("a cap in range");
+    Figures { name: "a <program> & co".to_owned(), pacing, steps, end }
+}
+
+fn busy() -> Recording {
+    let mut steps = Recording::new();
+    for round in 0..10_000 {
+        let elapsed = Duration::from_nanos(if round == 5_000 { 250_000 } else { 1_000 + round % 100 });
+        steps.record(&step(round * 4096, elapsed, 40 << 20, 1 << 20));
+    }
+    steps
+}
+
+#[test]
+fn json_is_one_line_with_every_figure() {
+    let text = figures(busy()).json();
+    assert!(!text.contains('\n'));
+    let json: Value = serde_json::from_str(&text).expect("JSON");
+    let number = |path: &str| json.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} in {text}"));
+    assert_eq!(number("/leaked_objects"), 2);
+    assert_eq!(number("/allocated/objects"), number("/freed/objects") + number("/live/objects"));
+    assert_eq!((number("/live/peak_bytes"), number("/pending/bytes")), (40 << 20, 0));
+    assert_eq!((number("/steps/count"), number("/steps/by_cause/installment")), (10_000, 10_000));
+    assert_eq!((number("/steps/max_units"), number("/steps/budget_units")), (7, 1000));
+    assert_eq!(number("/steps/slack_units"), mimalloc_runtime::SLACK_UNITS);
+    assert_eq!(number("/steps/max_ns"), 250_000);
+    // The histogram keeps three digits.
+    assert!(number("/steps/p50_ns").abs_diff(1_050) < 5 && number("/steps/p9999_ns") < 1_110);
+}
+
+#[test]
+fn a_budget_of_time_is_not_one_of_units() {
+    let mut figures = figures(Recording::new());
+    figures.pacing = figures.pacing.with_pause_cap(Budget::Time(Duration::from_micros(100))).expect("a cap in range");
+    assert!(figures.json().contains("\"budget_units\":null"));
+    assert_eq!(figures.limit(), "limit 100 us");
+}
+
+#[test]
+fn text_sums_the_pauses_up_on_a_line() {
+    let text = figures(busy()).to_string();
+    let pauses = text.lines().last().expect("a line");
+    assert!(pauses.starts_with("pauses: half up to 1.05 us, "), "{text}");
+    assert!(pauses.contains("longest 250 us; most units 7; in all "), "{text}");
+    assert!(text.contains("steps: 10,000 (10,000 installment); limit 1,000 units and 8 more\n"), "{text}");
+    assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    assert!(figures(Recording::new()).to_string().ends_with("\npauses: none\n"));
+}
+
+#[test]
+fn the_drawing_is_well_formed_and_labelled() {
+    for (steps, says) in [(busy(), "number of steps (logarithmic)"), (Recording::new(), "No step was needed")] {
+        let svg = draw(&figures(steps)).expect("drawn");
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
+        for text in ["a &lt;program&gt; &amp; co", says, "Memory in use", "allocated so far (", "in use ("] {
+            assert!(svg.contains(text), "{text}");
+        }
+    }
+}

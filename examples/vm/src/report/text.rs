@@ -1,0 +1,84 @@
+//! The metrics for people to read.
+
+use std::fmt;
+
+use mimalloc_runtime::{Budget, Cause, SLACK_UNITS, Schedule, Tally};
+
+use super::amount::{Bytes, Count, Nanoseconds};
+use super::figures::Figures;
+use super::recording::nanoseconds;
+
+/// A table of the metrics and a summary of the pauses.
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = &self.end;
+        writeln!(f, "{:<12}{:>16}{:>14}{:>14}", "memory", "objects", "size", "peak")?;
+        row(f, "allocated", end.allocated, None)?;
+        row(f, "freed", end.freed, None)?;
+        if end.abandoned.objects > 0 {
+            row(f, "abandoned", end.abandoned, None)?;
+        }
+        row(f, "pending", end.pending.now, Some(end.pending.peak_bytes))?;
+        row(f, "live", end.live.now, Some(end.live.peak_bytes))?;
+        if self.leaked_objects() > 0 {
+            writeln!(f, "leaked: {} objects, in cycles", Count(self.leaked_objects()))?;
+        }
+        writeln!(f, "heartbeats: {}", Count(end.beats))?;
+        write!(f, "steps: {}", Count(self.steps.times.len()))?;
+        let mut separator = " (";
+        for (cause, count) in Cause::ALL.iter().zip(self.steps.by_cause).filter(|(_, count)| *count > 0) {
+            write!(f, "{separator}{} {}", Count(count), cause.name().replace('_', " "))?;
+            separator = ", ";
+        }
+        writeln!(f, "{}; {}", if separator == ", " { ")" } else { "" }, self.limit())?;
+        writeln!(f, "pauses: {}", self.pauses())
+    }
+}
+
+impl Figures {
+    /// How long the steps took, on one line.
+    fn pauses(&self) -> String {
+        let steps = &self.steps;
+        if steps.times.is_empty() {
+            return "none".to_owned();
+        }
+        format!(
+            "{}; most units {}; in all {} of {}",
+            self.quantiles(),
+            Count(steps.max_units),
+            Nanoseconds(nanoseconds(steps.total)),
+            Nanoseconds(nanoseconds(steps.run_time)),
+        )
+    }
+
+    /// How long the typical and the worst steps took.
+    pub(super) fn quantiles(&self) -> String {
+        let quantile = |quantile| Nanoseconds(self.steps.times.value_at_quantile(quantile));
+        format!(
+            "half up to {}, 99 % up to {}, 99.9 % up to {}, longest {}",
+            quantile(0.5),
+            quantile(0.99),
+            quantile(0.999),
+            Nanoseconds(nanoseconds(self.steps.longest)),
+        )
+    }
+
+    /// What held the steps back.
+    pub(super) fn limit(&self) -> String {
+        if self.pacing.schedule() == Schedule::Eager {
+            return "eager, without limit".to_owned();
+        }
+        match self.pacing.pause_cap() {
+            Budget::Units(units) => format!("limit {} units and {SLACK_UNITS} more", Count(units)),
+            Budget::Time(time) => format!("limit {}", Nanoseconds(nanoseconds(time))),
+            Budget::Bytes(bytes) => format!("limit {}", Bytes(bytes)),
+            Budget::Unbounded => "without limit".to_owned(),
+        }
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, tally: Tally, peak: Option<u64>) -> fmt::Result {
+    let peak = peak.map(|bytes| Bytes(bytes).to_string()).unwrap_or_default();
+    let row = format!("{name:<12}{:>16}{:>14}{peak:>14}", Count(tally.objects), Bytes(tally.bytes));
+    writeln!(f, "{}", row.trim_end())
+}

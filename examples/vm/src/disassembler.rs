@@ -11,16 +11,10 @@ pub fn disassemble(script: &Proto) -> String {
     let mut pending = vec![script];
     while let Some(proto) = pending.pop() {
         write!(text, "{}", Listing(proto)).expect("writing to a String cannot fail");
-        pending.extend(
-            proto
-                .constants
-                .iter()
-                .rev()
-                .filter_map(|constant| match constant {
-                    Constant::Function(function) => Some(&**function),
-                    Constant::Number(_) | Constant::String(_) => None,
-                }),
-        );
+        pending.extend(proto.constants.iter().rev().filter_map(|constant| match constant {
+            Constant::Function(function) => Some(&**function),
+            Constant::Number(_) | Constant::String(_) => None,
+        }));
     }
     text
 }

@@ -199,9 +199,7 @@ impl Op {
     pub fn stack_effect(self, operands: &[u8]) -> isize {
         match self.effect() {
             Effect::Fixed(delta) => isize::from(delta),
-            Effect::Call(delta) => {
-                isize::from(delta) - operands.last().map_or(0, |&count| isize::from(count))
-            }
+            Effect::Call(delta) => isize::from(delta) - operands.last().map_or(0, |&count| isize::from(count)),
         }
     }
 }
@@ -215,10 +213,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             let expected = Op::ALL.get(usize::from(byte)).copied();
             assert_eq!(Op::try_from(byte).ok(), expected);
-            assert_eq!(
-                expected.is_none(),
-                Op::try_from(byte) == Err(InvalidOpcode(byte))
-            );
+            assert_eq!(expected.is_none(), Op::try_from(byte) == Err(InvalidOpcode(byte)));
         }
         for (number, &op) in Op::ALL.iter().enumerate() {
             assert_eq!(usize::from(op as u8), number, "{}", op.name());
@@ -237,16 +232,8 @@ mod tests {
     #[test]
     fn only_calls_count_arguments() {
         for &op in Op::ALL {
-            let counted = matches!(
-                op.operands(),
-                Operands::Arguments | Operands::ConstantArguments
-            );
-            assert_eq!(
-                counted,
-                matches!(op.effect(), Effect::Call(_)),
-                "{}",
-                op.name()
-            );
+            let counted = matches!(op.operands(), Operands::Arguments | Operands::ConstantArguments);
+            assert_eq!(counted, matches!(op.effect(), Effect::Call(_)), "{}", op.name());
         }
     }
 }

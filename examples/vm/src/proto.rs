@@ -85,10 +85,7 @@ impl LineTable {
     pub(crate) fn record(&mut self, offset: usize, line: usize) {
         debug_assert!(self.runs.last().is_none_or(|run| run.start <= offset));
         if self.runs.last().is_none_or(|run| run.line != line) {
-            self.runs.push(Run {
-                start: offset,
-                line,
-            });
+            self.runs.push(Run { start: offset, line });
         }
     }
 
@@ -144,18 +141,12 @@ impl Proto {
             };
             len += 2 * function.upvalue_count;
         }
-        Some(Instruction {
-            offset,
-            op,
-            operands: rest.get(..len)?,
-        })
+        Some(Instruction { offset, op, operands: rest.get(..len)? })
     }
 
     /// All instructions, in order of their offsets.
     pub fn instructions(&self) -> impl Iterator<Item = Instruction<'_>> {
-        std::iter::successors(self.instruction(0), |last| {
-            self.instruction(last.next_offset())
-        })
+        std::iter::successors(self.instruction(0), |last| self.instruction(last.next_offset()))
     }
 }
 

@@ -29,12 +29,7 @@ pub struct Scanner<'s> {
 impl<'s> Scanner<'s> {
     /// A scanner at the beginning of `source`.
     pub fn new(source: &'s str) -> Self {
-        Self {
-            source,
-            start: 0,
-            offset: 0,
-            line: 1,
-        }
+        Self { source, start: 0, offset: 0, line: 1 }
     }
 
     /// The next token. At the end of the source this is
@@ -147,18 +142,11 @@ impl<'s> Scanner<'s> {
     }
 
     fn token(&self, kind: TokenKind) -> Token<'s> {
-        Token {
-            kind,
-            lexeme: &self.source[self.start..self.offset],
-            line: self.line,
-        }
+        Token { kind, lexeme: &self.source[self.start..self.offset], line: self.line }
     }
 
     fn error(&self, message: &'static str) -> ScanError {
-        ScanError {
-            line: self.line,
-            message,
-        }
+        ScanError { line: self.line, message }
     }
 }
 
@@ -177,18 +165,13 @@ mod tests {
                 return tokens;
             }
             tokens.push(
-                token
-                    .map(|token| (token.kind, token.lexeme, token.line))
-                    .map_err(|error| (error.line, error.message)),
+                token.map(|token| (token.kind, token.lexeme, token.line)).map_err(|error| (error.line, error.message)),
             );
         }
     }
 
     fn kinds(source: &str) -> Vec<TokenKind> {
-        scan_all(source)
-            .into_iter()
-            .map(|token| token.expect("a valid token").0)
-            .collect()
+        scan_all(source).into_iter().map(|token| token.expect("a valid token").0).collect()
     }
 
     #[test]
@@ -227,14 +210,9 @@ mod tests {
         use TokenKind::*;
         assert_eq!(
             kinds("and class else false for fun if nil or print return super this true var while"),
-            [
-                And, Class, Else, False, For, Fun, If, Nil, Or, Print, Return, Super, This, True,
-                Var, While,
-            ]
+            [And, Class, Else, False, For, Fun, If, Nil, Or, Print, Return, Super, This, True, Var, While,]
         );
-        for word in [
-            "an", "andy", "_and", "And", "f", "t", "fort", "thi5", "_", "whil",
-        ] {
+        for word in ["an", "andy", "_and", "And", "f", "t", "fort", "thi5", "_", "whil"] {
             assert_eq!(kinds(word), [Identifier], "{word}");
         }
     }
@@ -253,20 +231,14 @@ mod tests {
     fn a_string_ends_on_the_line_of_its_closing_quote() {
         assert_eq!(
             scan_all("\"a\n\nb\" x"),
-            [
-                Ok((TokenKind::String, "\"a\n\nb\"", 3)),
-                Ok((TokenKind::Identifier, "x", 3))
-            ]
+            [Ok((TokenKind::String, "\"a\n\nb\"", 3)), Ok((TokenKind::Identifier, "x", 3))]
         );
         assert_eq!(scan_all("\"a\nb"), [Err((2, "Unterminated string."))]);
     }
 
     #[test]
     fn blanks_and_comments_are_skipped() {
-        assert_eq!(
-            scan_all("\t\r\n// \"é\" //\n / //"),
-            [Ok((TokenKind::Slash, "/", 3))]
-        );
+        assert_eq!(scan_all("\t\r\n// \"é\" //\n / //"), [Ok((TokenKind::Slash, "/", 3))]);
     }
 
     #[test]
@@ -274,13 +246,7 @@ mod tests {
         let unexpected = Err((1, "Unexpected character."));
         assert_eq!(
             scan_all("é@\0a\u{1F600}"),
-            [
-                unexpected,
-                unexpected,
-                unexpected,
-                Ok((TokenKind::Identifier, "a", 1)),
-                unexpected
-            ]
+            [unexpected, unexpected, unexpected, Ok((TokenKind::Identifier, "a", 1)), unexpected]
         );
     }
 
@@ -290,14 +256,7 @@ mod tests {
         assert_eq!(scanner.scan().map(|token| token.lexeme), Ok("a"));
         scanner.skip_rest();
         for _ in 0..3 {
-            assert_eq!(
-                scanner.scan(),
-                Ok(Token {
-                    kind: TokenKind::End,
-                    lexeme: "",
-                    line: 1
-                })
-            );
+            assert_eq!(scanner.scan(), Ok(Token { kind: TokenKind::End, lexeme: "", line: 1 }));
         }
     }
 }

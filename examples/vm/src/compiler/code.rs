@@ -55,13 +55,7 @@ pub(super) struct Finished {
 impl Code {
     /// No code yet, and a stack that consists of slot zero.
     pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            lines: LineTable::default(),
-            constants: Vec::new(),
-            height: 1,
-            max_height: 1,
-        }
+        Self { bytes: Vec::new(), lines: LineTable::default(), constants: Vec::new(), height: 1, max_height: 1 }
     }
 
     /// Counts a slot that the caller of the function fills.
@@ -89,10 +83,7 @@ impl Code {
 
     pub(super) fn jump(&mut self, op: Op, line: usize) -> Label {
         self.instruction(op, &[0; DISTANCE_LEN], line);
-        Label {
-            operand: self.bytes.len() - DISTANCE_LEN,
-            height: self.height,
-        }
+        Label { operand: self.bytes.len() - DISTANCE_LEN, height: self.height }
     }
 
     /// Makes a jump go to the next instruction.

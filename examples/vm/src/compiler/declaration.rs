@@ -29,10 +29,7 @@ impl<'s> Compiler<'s> {
         } else {
             self.emit(Op::Nil);
         }
-        self.expect(
-            TokenKind::Semicolon,
-            "Expect ';' after variable declaration.",
-        );
+        self.expect(TokenKind::Semicolon, "Expect ';' after variable declaration.");
         self.define_variable(global);
     }
 
@@ -50,19 +47,14 @@ impl<'s> Compiler<'s> {
         self.expect(TokenKind::Identifier, message);
         let name = self.previous.lexeme;
         self.declare(name);
-        if self.function.in_global_scope() {
-            self.name_constant(name)
-        } else {
-            0
-        }
+        if self.function.in_global_scope() { self.name_constant(name) } else { 0 }
     }
 
     /// Parses the parameters and body of a function whose name is the
     /// previous token, and emits its closure.
     fn function(&mut self, kind: FunctionKind) {
         let function = FunctionState::new(kind, Some(self.previous.lexeme));
-        self.enclosing
-            .push(mem::replace(&mut self.function, function));
+        self.enclosing.push(mem::replace(&mut self.function, function));
 
         // Ends with the function, whose frame goes as a whole.
         self.function.begin_scope();
@@ -97,17 +89,11 @@ impl<'s> Compiler<'s> {
     }
 
     fn emit_closure(&mut self, function: FunctionState<'s>) {
-        let captures: Vec<u8> = function
-            .captures()
-            .iter()
-            .flat_map(|capture| capture.encode())
-            .collect();
+        let captures: Vec<u8> = function.captures().iter().flat_map(|capture| capture.encode()).collect();
         let proto = Box::new(function.into_proto());
         let mut operands = vec![self.make_constant(Constant::Function(proto))];
         operands.extend(captures);
-        self.function
-            .code
-            .instruction(Op::Closure, &operands, self.previous.line);
+        self.function.code.instruction(Op::Closure, &operands, self.previous.line);
     }
 
     fn class_declaration(&mut self) {

@@ -34,10 +34,7 @@ impl Precedence {
             TokenKind::Or => Self::Or,
             TokenKind::And => Self::And,
             TokenKind::BangEqual | TokenKind::EqualEqual => Self::Equality,
-            TokenKind::Greater
-            | TokenKind::GreaterEqual
-            | TokenKind::Less
-            | TokenKind::LessEqual => Self::Comparison,
+            TokenKind::Greater | TokenKind::GreaterEqual | TokenKind::Less | TokenKind::LessEqual => Self::Comparison,
             TokenKind::Minus | TokenKind::Plus => Self::Term,
             TokenKind::Slash | TokenKind::Star => Self::Factor,
             TokenKind::LeftParen | TokenKind::Dot => Self::Call,
@@ -62,11 +59,7 @@ impl<'s> Compiler<'s> {
     /// Parses an expression in which all operators bind at least as tightly
     /// as `loosest`.
     fn operand(&mut self, loosest: Precedence) {
-        let assignment = if loosest <= Precedence::Assignment {
-            Assignment::Possible
-        } else {
-            Assignment::Impossible
-        };
+        let assignment = if loosest <= Precedence::Assignment { Assignment::Possible } else { Assignment::Impossible };
         self.advance();
         if self.prefix(assignment).is_break() {
             return;
@@ -190,11 +183,7 @@ impl<'s> Compiler<'s> {
 
     fn variable(&mut self, name: &'s str, assignment: Assignment) {
         let variable = self.resolve(name);
-        let (op, operand) = if self.assigns(assignment) {
-            variable.setter()
-        } else {
-            variable.getter()
-        };
+        let (op, operand) = if self.assigns(assignment) { variable.setter() } else { variable.getter() };
         self.emit_with(op, operand);
     }
 

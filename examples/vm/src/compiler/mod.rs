@@ -45,11 +45,7 @@ pub fn compile(source: &str) -> Result<Proto, CompileErrors> {
         compiler.declaration();
     }
     compiler.emit_return();
-    if compiler.errors.is_empty() {
-        Ok(compiler.function.into_proto())
-    } else {
-        Err(CompileErrors(compiler.errors))
-    }
+    if compiler.errors.is_empty() { Ok(compiler.function.into_proto()) } else { Err(CompileErrors(compiler.errors)) }
 }
 
 /// What becomes of errors.
@@ -95,11 +91,7 @@ struct Compiler<'s> {
 /// Reading tokens.
 impl<'s> Compiler<'s> {
     fn new(source: &'s str) -> Self {
-        let nothing = Token {
-            kind: TokenKind::End,
-            lexeme: "",
-            line: 1,
-        };
+        let nothing = Token { kind: TokenKind::End, lexeme: "", line: 1 };
         Self {
             scanner: Scanner::new(source),
             previous: nothing,
@@ -177,11 +169,7 @@ impl Compiler<'_> {
     fn report(&mut self, line: usize, place: Place, message: &'static str) {
         if self.recovery == Recovery::Reporting {
             self.recovery = Recovery::Panicking;
-            self.errors.push(CompileError {
-                line,
-                place,
-                message,
-            });
+            self.errors.push(CompileError { line, place, message });
         }
     }
 
@@ -231,15 +219,11 @@ impl<'s> Compiler<'s> {
     }
 
     fn emit_with(&mut self, op: Op, operand: u8) {
-        self.function
-            .code
-            .instruction(op, &[operand], self.previous.line);
+        self.function.code.instruction(op, &[operand], self.previous.line);
     }
 
     fn emit_call(&mut self, op: Op, name: u8, arguments: u8) {
-        self.function
-            .code
-            .instruction(op, &[name, arguments], self.previous.line);
+        self.function.code.instruction(op, &[name, arguments], self.previous.line);
     }
 
     /// Emits a return without a value: an initializer returns its instance.

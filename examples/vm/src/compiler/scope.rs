@@ -98,11 +98,7 @@ impl<'s> FunctionState<'s> {
             name,
             arity: 0,
             code: Code::new(),
-            locals: vec![Local {
-                name: slot_zero,
-                stage: Stage::Defined(0),
-                storage: Storage::Stack,
-            }],
+            locals: vec![Local { name: slot_zero, stage: Stage::Defined(0), storage: Storage::Stack }],
             captures: Vec::new(),
             depth: 0,
         }
@@ -160,11 +156,7 @@ impl<'s> FunctionState<'s> {
         if self.locals.len() == MAX_LOCALS {
             return Err("Too many local variables in function.");
         }
-        self.locals.push(Local {
-            name,
-            stage: Stage::Declared,
-            storage: Storage::Stack,
-        });
+        self.locals.push(Local { name, stage: Stage::Declared, storage: Storage::Stack });
         Ok(())
     }
 

@@ -8,10 +8,7 @@ use super::verify::verify;
 use super::{accept, function, functions};
 
 fn ops(proto: &Proto) -> Vec<Op> {
-    proto
-        .instructions()
-        .map(|instruction| instruction.op)
-        .collect()
+    proto.instructions().map(|instruction| instruction.op).collect()
 }
 
 /// Where the jumps of `proto` stand, and where they go.
@@ -31,10 +28,7 @@ fn captures(proto: &Proto) -> Vec<Vec<Capture>> {
         .instructions()
         .filter(|instruction| instruction.op == Op::Closure)
         .map(|instruction| {
-            instruction.operands[1..]
-                .chunks(2)
-                .map(|pair| Capture::decode([pair[0], pair[1]]))
-                .collect()
+            instruction.operands[1..].chunks(2).map(|pair| Capture::decode([pair[0], pair[1]])).collect()
         })
         .collect()
 }
@@ -82,14 +76,7 @@ fn constants_are_not_shared() {
     let script = accept("print 1 + 1; a = \"a\"; a.b;");
     assert_eq!(
         &*script.constants,
-        [
-            Constant::Number(1.0),
-            Constant::Number(1.0),
-            string("a"),
-            string("a"),
-            string("a"),
-            string("b"),
-        ]
+        [Constant::Number(1.0), Constant::Number(1.0), string("a"), string("a"), string("a"), string("b"),]
     );
 }
 
@@ -144,15 +131,9 @@ fn locals_are_slots_and_globals_are_names() {
 fn if_and_else_jump_over_each_other() {
     // 0 True, 1 JumpIfFalse, 4 Pop, 5 nil; 7 Jump, 10 Pop, 11 true; 13 Nil
     let script = accept("if (true) nil; else true;");
-    assert_eq!(
-        jumps(&script),
-        [(Op::JumpIfFalse, 1, 10), (Op::Jump, 7, 13)]
-    );
+    assert_eq!(jumps(&script), [(Op::JumpIfFalse, 1, 10), (Op::Jump, 7, 13)]);
     let script = accept("if (true) nil;");
-    assert_eq!(
-        jumps(&script),
-        [(Op::JumpIfFalse, 1, 10), (Op::Jump, 7, 11)]
-    );
+    assert_eq!(jumps(&script), [(Op::JumpIfFalse, 1, 10), (Op::Jump, 7, 11)]);
 }
 
 #[test]
@@ -161,41 +142,25 @@ fn a_chain_of_branches_leaves_at_its_end() {
     let script = accept("if (true) nil; else if (true) nil; else nil;");
     assert_eq!(
         jumps(&script),
-        [
-            (Op::JumpIfFalse, 1, 10),
-            (Op::Jump, 7, 24),
-            (Op::JumpIfFalse, 12, 21),
-            (Op::Jump, 18, 24),
-        ]
+        [(Op::JumpIfFalse, 1, 10), (Op::Jump, 7, 24), (Op::JumpIfFalse, 12, 21), (Op::Jump, 18, 24),]
     );
 }
 
 #[test]
 fn and_and_or_skip_all_that_remains() {
     // 0 True, 1 JumpIfFalse, 4 Pop, 5 True, 6 JumpIfFalse, 9 Pop, 10 True, 11 Pop
-    assert_eq!(
-        jumps(&accept("true and true and true;")),
-        [(Op::JumpIfFalse, 1, 11), (Op::JumpIfFalse, 6, 11)]
-    );
+    assert_eq!(jumps(&accept("true and true and true;")), [(Op::JumpIfFalse, 1, 11), (Op::JumpIfFalse, 6, 11)]);
     // 0 True, 1 JumpIfFalse, 4 Jump, 7 Pop, 8 True, 9 JumpIfFalse, 12 Jump, 15 Pop, 16 True
     assert_eq!(
         jumps(&accept("true or true or true;")),
-        [
-            (Op::JumpIfFalse, 1, 7),
-            (Op::Jump, 4, 17),
-            (Op::JumpIfFalse, 9, 15),
-            (Op::Jump, 12, 17),
-        ]
+        [(Op::JumpIfFalse, 1, 7), (Op::Jump, 4, 17), (Op::JumpIfFalse, 9, 15), (Op::Jump, 12, 17),]
     );
 }
 
 #[test]
 fn while_loops_to_its_condition() {
     // 0 True, 1 JumpIfFalse, 4 Pop, 5 Nil, 6 Pop, 7 Loop, 10 Pop
-    assert_eq!(
-        jumps(&accept("while (true) nil;")),
-        [(Op::JumpIfFalse, 1, 10), (Op::Loop, 7, 0)]
-    );
+    assert_eq!(jumps(&accept("while (true) nil;")), [(Op::JumpIfFalse, 1, 10), (Op::Loop, 7, 0)]);
 }
 
 #[test]
@@ -203,15 +168,7 @@ fn for_loops_by_way_of_its_increment() {
     // 0 Nil, 1 GetLocal, 3 JumpIfFalse, 6 Pop, 7 Jump, 10 True, 11 Pop, 12 Loop,
     // 15 False, 16 Pop, 17 Loop, 20 Pop, 21 Pop
     let script = accept("for (var a; a; true) false;");
-    assert_eq!(
-        jumps(&script),
-        [
-            (Op::JumpIfFalse, 3, 20),
-            (Op::Jump, 7, 15),
-            (Op::Loop, 12, 1),
-            (Op::Loop, 17, 10),
-        ]
-    );
+    assert_eq!(jumps(&script), [(Op::JumpIfFalse, 3, 20), (Op::Jump, 7, 15), (Op::Loop, 12, 1), (Op::Loop, 17, 10),]);
     assert_eq!(jumps(&accept("for (;;) nil;")), [(Op::Loop, 2, 0)]);
 }
 
@@ -245,21 +202,9 @@ fn closures_capture_locals_and_upvalues_once() {
     };
     let h = function(g);
     assert_eq!(captures(&script), [[]]);
-    assert_eq!(
-        captures(f),
-        [
-            vec![Capture::Local(1), Capture::Local(2)],
-            vec![Capture::Local(2)]
-        ]
-    );
-    assert_eq!(
-        captures(g),
-        [[Capture::Upvalue(0), Capture::Local(1), Capture::Upvalue(1)]]
-    );
-    assert_eq!(
-        (g.upvalue_count, h.upvalue_count, i.upvalue_count),
-        (2, 3, 1)
-    );
+    assert_eq!(captures(f), [vec![Capture::Local(1), Capture::Local(2)], vec![Capture::Local(2)]]);
+    assert_eq!(captures(g), [[Capture::Upvalue(0), Capture::Local(1), Capture::Upvalue(1)]]);
+    assert_eq!((g.upvalue_count, h.upvalue_count, i.upvalue_count), (2, 3, 1));
     let upvalues: Vec<_> = h
         .instructions()
         .filter(|instruction| matches!(instruction.op, Op::GetUpvalue | Op::SetUpvalue))
@@ -272,17 +217,7 @@ fn closures_capture_locals_and_upvalues_once() {
 fn only_captured_locals_are_closed() {
     let script = accept("{ var a; var b; var c; fun f() { b; } }");
     let found = ops(&script);
-    assert_eq!(
-        found[4..],
-        [
-            Op::Pop,
-            Op::Pop,
-            Op::CloseUpvalue,
-            Op::Pop,
-            Op::Nil,
-            Op::Return
-        ]
-    );
+    assert_eq!(found[4..], [Op::Pop, Op::Pop, Op::CloseUpvalue, Op::Pop, Op::Nil, Op::Return]);
 }
 
 #[test]
@@ -298,10 +233,7 @@ fn an_initializer_returns_its_instance() {
     let [init, other] = functions(&script)[..] else {
         panic!("two functions");
     };
-    assert_eq!(
-        ops(init),
-        [Op::GetLocal, Op::Return, Op::GetLocal, Op::Return]
-    );
+    assert_eq!(ops(init), [Op::GetLocal, Op::Return, Op::GetLocal, Op::Return]);
     assert_eq!(init.code[1], 0);
     assert_eq!(ops(other), [Op::Nil, Op::Return]);
 }
@@ -378,10 +310,8 @@ fn a_called_property_is_invoked() {
 #[test]
 fn code_has_the_line_of_the_last_token_read() {
     let script = accept("1 +\n2\n;\nf(\n)\n;\n\n");
-    let lines: Vec<_> = script
-        .instructions()
-        .map(|instruction| (instruction.op, script.lines.line(instruction.offset)))
-        .collect();
+    let lines: Vec<_> =
+        script.instructions().map(|instruction| (instruction.op, script.lines.line(instruction.offset))).collect();
     assert_eq!(
         lines,
         [

@@ -20,10 +20,7 @@ fn filler(bytes: usize) -> String {
 #[test]
 fn constants() {
     assert_eq!(accept(&"1;".repeat(256)).constants.len(), 256);
-    assert_eq!(
-        reject(&("1;".repeat(256) + "\n2;")),
-        ["[line 2] Error at '2': Too many constants in one chunk."]
-    );
+    assert_eq!(reject(&("1;".repeat(256) + "\n2;")), ["[line 2] Error at '2': Too many constants in one chunk."]);
     // Names are constants, too, and every function has its own.
     let full = "a;".repeat(254);
     accept(&format!("{full} fun f() {{ 1; }}"));
@@ -43,18 +40,11 @@ fn locals() {
         ["[line 1] Error at 'v255': Too many local variables in function."]
     );
     // Those of a closed scope make room.
-    accept(&format!(
-        "{{ {{ {} }} {{ {} }} }}",
-        locals(255),
-        locals(255)
-    ));
+    accept(&format!("{{ {{ {} }} {{ {} }} }}", locals(255), locals(255)));
     // A superclass takes a slot as well, here after the class.
     let script = |count| format!("{{ {} class A < B {{}} }}", locals(count));
     accept(&script(253));
-    assert_eq!(
-        reject(&script(254))[0],
-        "[line 1] Error at 'B': Too many local variables in function."
-    );
+    assert_eq!(reject(&script(254))[0], "[line 1] Error at 'B': Too many local variables in function.");
 }
 
 #[test]
@@ -64,14 +54,8 @@ fn parameters() {
         format!("fun f({parameters}) {{ {body} }}")
     };
     assert_eq!(function(&accept(&script(255, ""))).arity, 255);
-    assert_eq!(
-        reject(&script(256, "")),
-        ["[line 1] Error at 'p255': Can't have more than 255 parameters."]
-    );
-    assert_eq!(
-        reject(&script(255, "var v;")),
-        ["[line 1] Error at 'v': Too many local variables in function."]
-    );
+    assert_eq!(reject(&script(256, "")), ["[line 1] Error at 'p255': Can't have more than 255 parameters."]);
+    assert_eq!(reject(&script(255, "var v;")), ["[line 1] Error at 'v': Too many local variables in function."]);
 }
 
 #[test]
@@ -79,18 +63,14 @@ fn arguments() {
     for callee in ["f", "f().m"] {
         let call = |count| format!("{callee}({});", list(count, ", ", |_| "nil".to_owned()));
         assert_eq!(accept(&call(255)).max_stack, 257);
-        assert_eq!(
-            reject(&call(256)),
-            ["[line 1] Error at 'nil': Can't have more than 255 arguments."]
-        );
+        assert_eq!(reject(&call(256)), ["[line 1] Error at 'nil': Can't have more than 255 arguments."]);
     }
 }
 
 #[test]
 fn captures() {
     let script = |count: usize| {
-        let declare =
-            |from: usize, to: usize| list(to - from, " ", |i| format!("var v{};", from + i));
+        let declare = |from: usize, to: usize| list(to - from, " ", |i| format!("var v{};", from + i));
         format!(
             "fun f() {{ {} fun g() {{ {} fun h() {{ {} }} }} }}",
             declare(0, 200),
@@ -101,10 +81,7 @@ fn captures() {
     let accepted = accept(&script(256));
     let h = function(function(function(&accepted)));
     assert_eq!(h.upvalue_count, 256);
-    assert_eq!(
-        reject(&script(257)),
-        ["[line 1] Error at 'v256': Too many closure variables in function."]
-    );
+    assert_eq!(reject(&script(257)), ["[line 1] Error at 'v256': Too many closure variables in function."]);
 }
 
 #[test]
@@ -112,24 +89,15 @@ fn jumps_over_branches() {
     // Over Pop, the branch and Jump.
     let taken = |bytes| format!("if (nil) {{ {} }}", filler(bytes));
     accept(&taken(65_535 - 4));
-    assert_eq!(
-        reject(&taken(65_535 - 3)),
-        ["[line 1] Error at '}': Too much code to jump over."]
-    );
+    assert_eq!(reject(&taken(65_535 - 3)), ["[line 1] Error at '}': Too much code to jump over."]);
     // Over Pop and the branch.
     let other = |bytes| format!("if (nil) nil; else {{ {} }}", filler(bytes));
     accept(&other(65_535 - 1));
-    assert_eq!(
-        reject(&other(65_535)),
-        ["[line 1] Error at '}': Too much code to jump over."]
-    );
+    assert_eq!(reject(&other(65_535)), ["[line 1] Error at '}': Too much code to jump over."]);
     // Over Pop, and two bytes for each comparison.
     let operand = |count| format!("nil and nil{};", " == nil".repeat(count));
     accept(&operand(32_766));
-    assert_eq!(
-        reject(&operand(32_767)),
-        ["[line 1] Error at 'nil': Too much code to jump over."]
-    );
+    assert_eq!(reject(&operand(32_767)), ["[line 1] Error at 'nil': Too much code to jump over."]);
 }
 
 #[test]
@@ -137,17 +105,11 @@ fn loop_bodies() {
     // Back over Nil, JumpIfFalse, Pop, the body and Loop.
     let script = |bytes| format!("while (nil) {{ {} }}", filler(bytes));
     accept(&script(65_535 - 8));
-    assert_eq!(
-        reject(&script(65_535 - 7)),
-        ["[line 1] Error at '}': Loop body too large."]
-    );
+    assert_eq!(reject(&script(65_535 - 7)), ["[line 1] Error at '}': Loop body too large."]);
     // Back over the body and Loop; without a condition there is no exit.
     let endless = |bytes| format!("for (;;) {{ {} }}", filler(bytes));
     accept(&endless(65_535 - 3));
-    assert_eq!(
-        reject(&endless(65_535 - 2)),
-        ["[line 1] Error at '}': Loop body too large."]
-    );
+    assert_eq!(reject(&endless(65_535 - 2)), ["[line 1] Error at '}': Loop body too large."]);
 }
 
 #[test]
@@ -164,9 +126,7 @@ fn nested_expressions() {
         ("nil + (", ")", 1),
         ("-(", ")", 2),
     ] {
-        check_nesting(levels, |count| {
-            format!("{}nil{};", open.repeat(count), close.repeat(count))
-        });
+        check_nesting(levels, |count| format!("{}nil{};", open.repeat(count), close.repeat(count)));
     }
 }
 
@@ -184,9 +144,7 @@ fn nested_statements() {
         ("if (nil) nil; else {", "}", 1),
         ("if (nil) nil; else while (nil) ", "", 2),
     ] {
-        check_nesting(levels, |count| {
-            format!("{}nil;{}", open.repeat(count), close.repeat(count))
-        });
+        check_nesting(levels, |count| format!("{}nil;{}", open.repeat(count), close.repeat(count)));
     }
 }
 
@@ -205,10 +163,7 @@ fn check_nesting(levels: usize, nest: impl Fn(usize) -> String) {
 #[test]
 fn nesting_is_reported_where_it_is_too_much() {
     accept(&format!("{}nil{};", "(".repeat(256), ")".repeat(256)));
-    assert_eq!(
-        reject(&"(\n".repeat(100_000)),
-        ["[line 257] Error at '(': Too much nesting."]
-    );
+    assert_eq!(reject(&"(\n".repeat(100_000)), ["[line 257] Error at '(': Too much nesting."]);
     // Also when it comes right after another error.
     assert_eq!(
         reject(&format!("var 1; var (; {}", "{".repeat(100_000))),
@@ -222,20 +177,11 @@ fn nesting_is_reported_where_it_is_too_much() {
 
 #[test]
 fn long_chains_are_not_nested() {
-    for (first, link) in [
-        ("nil", " + nil"),
-        ("nil", " == nil"),
-        ("nil", " * -nil"),
-        ("nil", " + (nil)"),
-        ("nil", "()"),
-    ] {
+    for (first, link) in [("nil", " + nil"), ("nil", " == nil"), ("nil", " * -nil"), ("nil", " + (nil)"), ("nil", "()")]
+    {
         accept(&format!("{first}{};", link.repeat(20_000)));
     }
-    for (first, link) in [
-        ("nil", " and nil"),
-        ("nil", " or nil"),
-        ("nil", " and nil or nil"),
-    ] {
+    for (first, link) in [("nil", " and nil"), ("nil", " or nil"), ("nil", " and nil or nil")] {
         accept(&format!("{first}{};", link.repeat(4_000)));
     }
     accept(&format!("{}{{}}", "if (nil) {} else ".repeat(4_000)));
@@ -257,10 +203,7 @@ fn nesting_fits_on_a_small_stack() {
             "class A { m() {",
         ] {
             let errors = reject(&level.repeat(MAX_NESTING + 1));
-            assert!(
-                errors.iter().any(|error| error.contains("nesting")),
-                "{level}"
-            );
+            assert!(errors.iter().any(|error| error.contains("nesting")), "{level}");
         }
     };
     let outcome = thread.spawn(deep).expect("a thread").join();

@@ -18,10 +18,8 @@ pub(crate) fn verify(script: &Proto) {
 fn verify_one(proto: &Proto) {
     assert!(proto.constants.len() <= 256);
     assert!(proto.upvalue_count <= 256);
-    let code: HashMap<usize, Instruction<'_>> = proto
-        .instructions()
-        .map(|instruction| (instruction.offset, instruction))
-        .collect();
+    let code: HashMap<usize, Instruction<'_>> =
+        proto.instructions().map(|instruction| (instruction.offset, instruction)).collect();
     let last = proto.instructions().last().expect("at least a return");
     assert_eq!(last.next_offset(), proto.code.len(), "undecodable code");
     assert_eq!(last.op, Op::Return);
@@ -35,9 +33,8 @@ fn verify_one(proto: &Proto) {
         }
         let instruction = &code[&offset];
         verify_operands(proto, instruction, height);
-        let after = height
-            .checked_add_signed(instruction.op.stack_effect(instruction.operands))
-            .expect("the stack underflows");
+        let after =
+            height.checked_add_signed(instruction.op.stack_effect(instruction.operands)).expect("the stack underflows");
         assert!(height.max(after) <= proto.max_stack, "max_stack is too low");
         // Slot zero belongs to the caller.
         assert!(after > 0, "slot zero is popped");

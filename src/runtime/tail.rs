@@ -28,7 +28,8 @@ pub struct Tail<H, E> {
     _parts: PhantomData<(H, E)>,
 }
 
-/// How it lies in memory, up to the items, which follow without padding but their own.
+/// How it lies in memory, up to the items, which follow without padding but their own: a block may be smaller than this
+/// type, so it is only ever used to find the places of the fields, and no reference to it is made.
 #[repr(C, align(16))]
 struct Front<H, E> {
     header: Object,
@@ -160,10 +161,14 @@ impl<'a, H: Trace, E: Trace> Filling<'a, H, E> {
 
     fn finish(self, head: H) -> Ref<Tail<H, E>> {
         let this = ManuallyDrop::new(self);
-        let front = this.block.cast::<Front<H, E>>();
-        let header = Object::new(TypeKey::of::<Tail<H, E>>());
-        // SAFETY: the front of a block with this layout; the items behind it are filled.
-        unsafe { front.write(Front { header, len: this.filled, head, items: [] }) };
+        let front = this.block.cast::<Front<H, E>>().as_ptr();
+        // Field by field: the front's own padding may reach into the items, and beyond a small block.
+        // SAFETY: within the block.
+        unsafe { (&raw mut (*front).header).write(Object::new(TypeKey::of::<Tail<H, E>>())) };
+        // SAFETY: within the block.
+        unsafe { (&raw mut (*front).len).write(this.filled) };
+        // SAFETY: within the block.
+        unsafe { (&raw mut (*front).head).write(head) };
         // SAFETY: a new object of this type with a count of 1, which the handle takes over.
         unsafe { Ref::from_raw(this.block.cast()) }
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Budget, GrowError, Ref, Runtime, Tail, Tally};
+use mimalloc_runtime::{Budget, GrowError, Mutator, Ref, Runtime, Tail, Tally, Trace};
 
 use crate::graph::{Node, node};
 
@@ -18,6 +18,30 @@ fn a_tail_has_its_head_and_items() {
         assert_eq!((copied.head(), copied.items()), (&u64::from(len), &items[..]));
         assert_eq!((made.head(), made.items()), (copied.head(), copied.items()));
     }
+}
+
+/// Heads and items of every size and alignment, of which some leave padding before or behind them.
+#[test]
+fn heads_of_any_layout_leave_the_items_alone() {
+    fn check<H: Trace + Clone + PartialEq + std::fmt::Debug>(mutator: &Mutator, head: H) {
+        for len in 0..70 {
+            let bytes: Vec<u8> = (1..=len).collect();
+            let tail = mutator.alloc_tail_copy(head.clone(), &bytes).unwrap();
+            let words = mutator.alloc_tail(head.clone(), bytes.len(), |index| u32::MAX - index as u32).unwrap();
+            assert_eq!((tail.head(), tail.items()), (&head, &bytes[..]));
+            assert!(words.items().iter().enumerate().all(|(index, word)| *word == u32::MAX - index as u32));
+            assert_eq!((words.head(), words.items().as_ptr() as usize % 4), (&head, 0));
+        }
+    }
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    check(&mutator, ());
+    check(&mutator, 7u8);
+    check(&mutator, 7u16);
+    check(&mutator, 7u32);
+    check(&mutator, 7u64);
+    check(&mutator, (7u64, 7u8));
+    check(&mutator, [7u8; 23]);
+    check(&mutator, u128::MAX);
 }
 
 #[test]

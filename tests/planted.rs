@@ -1,15 +1,15 @@
-//! Reads of freed memory, planted: do memory checkers see the objects in the engine's heaps at all?
+//! Planted faults: do the checkers of memory and threads see the objects in the engine's heaps at all?
 //!
-//! A checker knows the C library's `malloc` and `free`. The engine takes its memory from the operating system and tells a
-//! checker of its blocks only if it was built to; if it was not, everything passes under the checker, and nothing was
-//! checked. So `ci/asan.sh` and `ci/valgrind.sh` set the variable [`PLANT`] and demand a report from each test. Without it
-//! the same reads are made in time.
+//! A memory checker knows the C library's `malloc` and `free`. The engine takes its memory from the operating system and
+//! tells a checker of its blocks only if it was built to; if it was not, everything passes under the checker, and nothing
+//! was checked. So `ci/asan.sh`, `ci/valgrind.sh` and `ci/tsan.sh` set the variable [`PLANT`] and demand a report from
+//! these tests. Without it they do the same at a time, or on a thread, where it is right.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::thread;
 
-use mimalloc_runtime::{Budget, Ref, Runtime, Trace};
+use mimalloc_runtime::{Budget, Object, Ref, Runtime, Trace, raw};
 
 const PLANT: &str = "MIMALLOC_RUNTIME_PLANT";
 
@@ -21,15 +21,18 @@ struct Node {
     next: Option<Ref<Node>>,
 }
 
+fn planted() -> bool {
+    std::env::var_os(PLANT).is_some()
+}
+
 /// Reads the value at `place` before `free`, or if a fault is planted, after it.
 fn read_around(place: NonNull<u64>, free: impl FnOnce()) {
-    let planted = std::env::var_os(PLANT).is_some();
-    if !planted {
+    if !planted() {
         // SAFETY: not freed yet.
         assert_eq!(unsafe { place.read_volatile() }, VALUE);
     }
     free();
-    if planted {
+    if planted() {
         // SAFETY: none. This is the fault, and a memory checker has to stop here.
         unsafe { place.read_volatile() };
     }
@@ -83,4 +86,28 @@ fn block_freed_on_another_thread() {
         };
         thread::spawn(free).join().unwrap();
     });
+}
+
+#[test]
+fn object_counted_by_two_threads() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let leaf = mutator.alloc(VALUE).unwrap();
+    let address = Ref::as_raw(&leaf).as_ptr().expose_provenance();
+    let count = move || {
+        let object: NonNull<Object> = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+        // SAFETY: alive, the handle's, and on its thread; unless a fault is planted: then a checker of threads has to stop
+        // here.
+        unsafe { raw::retain(object) };
+        // SAFETY: as above; the reference just taken.
+        unsafe { raw::release(object) };
+    };
+    if planted() {
+        let other = thread::spawn(count);
+        count();
+        other.join().unwrap();
+    } else {
+        count();
+        count();
+        assert!(Ref::is_unique(&leaf));
+    }
 }

@@ -100,15 +100,15 @@ pub(crate) struct Pending {
 
 impl Tally {
     #[inline(always)]
-    pub(super) fn plus(self, bytes: u64) -> Tally {
+    pub(crate) fn plus(self, bytes: u64) -> Tally {
         Tally { objects: self.objects + 1, bytes: self.bytes + bytes }
     }
 
-    pub(super) fn less(self, other: Tally) -> Tally {
+    pub(crate) fn less(self, other: Tally) -> Tally {
         Tally { objects: self.objects - other.objects, bytes: self.bytes - other.bytes }
     }
 
-    pub(super) fn and(self, other: Tally) -> Tally {
+    pub(crate) fn and(self, other: Tally) -> Tally {
         Tally { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
     }
 }

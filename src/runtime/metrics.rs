@@ -113,7 +113,8 @@ pub struct Metrics {
     pub large: Tally,
     /// Objects given up because their `trace` panicked twice at the same slot: their memory is never freed.
     pub abandoned: Tally,
-    /// Bytes of raw blocks in use, each rounded up to 16.
+    /// Bytes of raw blocks in use, each rounded up to 16. Read from within a beat handler, it includes the allocation that is
+    /// being made.
     pub block_bytes: u64,
     /// The most bytes live, pending and raw together, read at the same moments as [`Live::peak_bytes`].
     pub peak_total_bytes: u64,

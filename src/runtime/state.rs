@@ -34,10 +34,9 @@ pub(super) struct State {
     pending: Pending,
     pacer: Pacer,
     clock: Clock,
-    objects: Cell<u64>,
-    /// Bytes of raw blocks, allocated and freed here; what other threads freed is in `elsewhere`. What the clock has charged
-    /// less the allocated ones is what objects took.
-    blocks_allocated: Cell<u64>,
+    /// Objects allocated. What the clock has charged besides their bytes was for raw blocks.
+    allocated: Cell<Tally>,
+    /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
     attached: Cell<bool>,
@@ -67,8 +66,7 @@ impl State {
             pending: Pending::new(),
             pacer,
             clock,
-            objects: Cell::new(0),
-            blocks_allocated: Cell::default(),
+            allocated: Cell::default(),
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
@@ -100,7 +98,7 @@ impl State {
             Some(block) if addressable(block) => block,
             unusable => self.allocate_slow(unusable, bytes, align)?,
         };
-        self.objects.set(self.objects.get() + 1);
+        self.allocated.set(self.allocated.get().plus(charge));
         Some(block)
     }
 
@@ -137,7 +135,7 @@ impl State {
     /// # Safety
     /// 1. `block` came from `allocate_object` with this layout and holds no object.
     pub(super) unsafe fn unallocate_object(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        self.objects.set(self.objects.get() - 1);
+        self.allocated.set(self.allocated.get().less(Tally { objects: 1, bytes: counted(bytes) }));
         self.forget_bytes(bytes);
         // SAFETY: from this heap, with this layout (1).
         unsafe { self.heap.free(block, bytes, align) }
@@ -165,16 +163,18 @@ impl State {
         // `allocate_slow`), and going on would corrupt the queue.
         let moved = resize().or_else(|| self.rescue(resize)).inspect(|block| assert!(addressable(*block)));
         match moved {
-            Some(_) => self.pending.count_freed_bytes(counted(old)),
+            Some(_) => {
+                self.allocated.set(self.allocated.get().and(Tally { objects: 0, bytes: charge }));
+                self.pending.count_freed_bytes(counted(old));
+            }
             None => self.forget_bytes(new),
         }
         moved
     }
 
     /// Bytes were charged to the clock for an object that does not exist. The clock keeps them: it measures what was asked
-    /// for. The count of object bytes is charged bytes less these.
-    pub(super) fn forget_bytes(&self, bytes: usize) {
-        self.blocks_allocated.set(self.blocks_allocated.get() + counted(bytes));
+    /// for. So they count as those of a block that has been freed.
+    fn forget_bytes(&self, bytes: usize) {
         self.blocks_freed.set(self.blocks_freed.get() + counted(bytes));
     }
 
@@ -189,7 +189,6 @@ impl State {
         if self.clock.charge(charge) {
             self.poll(charge);
         }
-        self.blocks_allocated.set(self.blocks_allocated.get() + charge);
         match take(&self.heap) {
             Some(block) => Some(block),
             None => self.allocate_block_slow(bytes, take),
@@ -416,13 +415,9 @@ impl State {
 
     // ---- counts ----
 
-    fn allocated(&self) -> Tally {
-        Tally { objects: self.objects.get(), bytes: self.clock.charged() - self.blocks_allocated.get() }
-    }
-
     fn live(&self) -> Tally {
         let gone = [self.pending.freed(), self.pending.tally(), self.pending.abandoned()];
-        let allocated = self.allocated();
+        let allocated = self.allocated.get();
         Tally {
             objects: allocated.objects - gone.iter().map(|tally| tally.objects).sum::<u64>(),
             bytes: allocated.bytes - gone.iter().map(|tally| tally.bytes).sum::<u64>(),
@@ -433,13 +428,13 @@ impl State {
     fn blocks(&self) -> u64 {
         // Acquire: pairs with the Release in `RemoteFree::free`.
         let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        self.blocks_allocated.get() - self.blocks_freed.get() - elsewhere
+        self.clock.charged() - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
     fn sample(&self, coming: u64) {
-        let (live, pending) = (self.live().bytes.saturating_sub(coming), self.pending.tally().bytes);
-        let total = live + pending + self.blocks();
+        let (live, pending) = (self.live().bytes, self.pending.tally().bytes);
+        let total = live + pending + self.blocks() - coming;
         self.peak_live.set(self.peak_live.get().max(live));
         self.peak_pending.set(self.peak_pending.get().max(pending));
         self.peak_total.set(self.peak_total.get().max(total));
@@ -450,7 +445,7 @@ impl State {
         let calls = heartbeat::calls();
         Metrics {
             beats: self.clock.beats(),
-            allocated: self.allocated(),
+            allocated: self.allocated.get(),
             freed: self.pending.freed(),
             live: Live { now: self.live(), peak_bytes: self.peak_live.get() },
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },

@@ -159,18 +159,21 @@ impl<'a, H: Trace, E: Trace> Filling<'a, H, E> {
         }
     }
 
-    fn finish(self, head: H) -> Ref<Tail<H, E>> {
+    fn finish(self, value: H) -> Ref<Tail<H, E>> {
         let this = ManuallyDrop::new(self);
+        let object = this.block.cast::<Object>();
         let front = this.block.cast::<Front<H, E>>().as_ptr();
         // Field by field: the front's own padding may reach into the items, and beyond a small block.
+        // SAFETY: the header comes first.
+        unsafe { object.write(Object::new(TypeKey::of::<Tail<H, E>>())) };
         // SAFETY: within the block.
-        unsafe { (&raw mut (*front).header).write(Object::new(TypeKey::of::<Tail<H, E>>())) };
+        unsafe { (*front).len = this.filled };
         // SAFETY: within the block.
-        unsafe { (&raw mut (*front).len).write(this.filled) };
-        // SAFETY: within the block.
-        unsafe { (&raw mut (*front).head).write(head) };
+        let head = unsafe { head::<H, E>(object) };
+        // SAFETY: room for a head, not yet used.
+        unsafe { head.write(value) };
         // SAFETY: a new object of this type with a count of 1, which the handle takes over.
-        unsafe { Ref::from_raw(this.block.cast()) }
+        unsafe { Ref::from_raw(object) }
     }
 }
 

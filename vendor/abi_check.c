@@ -12,7 +12,6 @@
 SAME(mi_version, int (*)(void));
 SAME(mi_malloc, void* (*)(size_t));
 SAME(mi_free, void (*)(void*));
-SAME(mi_free_small, void (*)(void*));
 SAME(mi_collect, void (*)(bool));
 SAME(mi_thread_init, void (*)(void));
 SAME(mi_register_deferred_free, void (*)(mi_deferred_free_fun*, void*));
@@ -31,7 +30,8 @@ SAME(mi_heap_theap, mi_theap_t* (*)(mi_heap_t*));
 SAME(mi_theap_delete, void (*)(mi_theap_t*));
 SAME(mi_theap_malloc, void* (*)(mi_theap_t*, size_t));
 SAME(mi_theap_zalloc, void* (*)(mi_theap_t*, size_t));
-SAME(mi_theap_malloc_small, void* (*)(mi_theap_t*, size_t));
+SAME(mi_theap_wmalloc_small, void* (*)(mi_theap_t*, size_t));
+SAME(mi_free_small_nonnull, void (*)(void*));
 SAME(mi_theap_malloc_aligned, void* (*)(mi_theap_t*, size_t, size_t));
 SAME(mi_theap_zalloc_aligned, void* (*)(mi_theap_t*, size_t, size_t));
 SAME(mi_theap_realloc, void* (*)(mi_theap_t*, void*, size_t));
@@ -42,6 +42,7 @@ OPTION(mi_option_arena_purge_immediate_size, 53);
 #else
 SAME(mi_heap_malloc, void* (*)(mi_heap_t*, size_t));
 SAME(mi_heap_zalloc, void* (*)(mi_heap_t*, size_t));
+SAME(mi_free_small, void (*)(void*));
 SAME(mi_heap_malloc_small, void* (*)(mi_heap_t*, size_t));
 SAME(mi_heap_malloc_aligned, void* (*)(mi_heap_t*, size_t, size_t));
 SAME(mi_heap_zalloc_aligned, void* (*)(mi_heap_t*, size_t, size_t));

@@ -178,9 +178,8 @@ unsafe impl Memory for Heap {
     #[inline(always)]
     unsafe fn free_small(&self, block: NonNull<u8>) {
         const { assert!(SMALL <= engine::SMALL_MAX) };
-        // The engine finds a small block's page without looking it up.
         // SAFETY: allocated by `malloc` as small (1).
-        unsafe { sys::mi_free_small(block.as_ptr().cast()) }
+        unsafe { engine::free_small(block) }
     }
 }
 

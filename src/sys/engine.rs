@@ -146,6 +146,44 @@ pub(crate) unsafe fn owns(heap: NonNull<MiHeap>, p: NonNull<u8>) -> bool {
     }
 }
 
+/// A block of at most [`SMALL_MAX`] bytes.
+///
+/// # Safety
+/// 1. `local` is this thread's and in use.
+#[inline(always)]
+pub(crate) unsafe fn malloc_small(local: NonNull<Local>, size: usize) -> *mut c_void {
+    debug_assert!(size <= SMALL_MAX);
+    #[cfg(engine = "v3")]
+    // In words, as this is meant for: the engine is spared the division.
+    // SAFETY: handed on (1).
+    unsafe {
+        super::mi_theap_wmalloc_small(local.as_ptr(), size.div_ceil(size_of::<usize>()))
+    }
+    #[cfg(engine = "v2")]
+    // SAFETY: handed on (1).
+    unsafe {
+        super::mi_heap_malloc_small(local.as_ptr(), size)
+    }
+}
+
+/// Frees a block that was allocated by [`malloc_small`]: its page is found without being looked up.
+///
+/// # Safety
+/// 1. `block` is such a block, and not used again.
+#[inline(always)]
+pub(crate) unsafe fn free_small(block: NonNull<u8>) {
+    #[cfg(engine = "v3")]
+    // SAFETY: handed on (1).
+    unsafe {
+        super::mi_free_small_nonnull(block.as_ptr().cast())
+    }
+    #[cfg(engine = "v2")]
+    // SAFETY: handed on (1).
+    unsafe {
+        super::mi_free_small(block.as_ptr().cast())
+    }
+}
+
 /// The calls of the allocation path, named once for both engines.
 ///
 /// # Safety
@@ -166,7 +204,6 @@ macro_rules! local_calls {
 
 local_calls! {
     malloc(size: usize) -> *mut c_void = mi_theap_malloc | mi_heap_malloc;
-    malloc_small(size: usize) -> *mut c_void = mi_theap_malloc_small | mi_heap_malloc_small;
     zalloc(size: usize) -> *mut c_void = mi_theap_zalloc | mi_heap_zalloc;
     malloc_aligned(size: usize, align: usize) -> *mut c_void = mi_theap_malloc_aligned | mi_heap_malloc_aligned;
     zalloc_aligned(size: usize, align: usize) -> *mut c_void = mi_theap_zalloc_aligned | mi_heap_zalloc_aligned;

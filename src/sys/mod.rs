@@ -31,7 +31,6 @@ unsafe extern "C" {
     pub(crate) fn mi_version() -> c_int;
     pub(crate) fn mi_malloc(size: usize) -> *mut c_void;
     pub(crate) fn mi_free(p: *mut c_void);
-    pub(crate) fn mi_free_small(p: *mut c_void);
     pub(crate) fn mi_collect(force: bool);
     pub(crate) fn mi_thread_init();
     pub(crate) fn mi_register_deferred_free(f: Option<DeferredFree>, arg: *mut c_void);
@@ -47,7 +46,8 @@ unsafe extern "C" {
     pub(crate) fn mi_theap_delete(theap: *mut MiTheap);
     pub(crate) fn mi_theap_malloc(theap: *mut MiTheap, size: usize) -> *mut c_void;
     pub(crate) fn mi_theap_zalloc(theap: *mut MiTheap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_malloc_small(theap: *mut MiTheap, size: usize) -> *mut c_void;
+    pub(crate) fn mi_theap_wmalloc_small(theap: *mut MiTheap, words: usize) -> *mut c_void;
+    pub(crate) fn mi_free_small_nonnull(p: *mut c_void);
     pub(crate) fn mi_theap_malloc_aligned(theap: *mut MiTheap, size: usize, align: usize) -> *mut c_void;
     pub(crate) fn mi_theap_zalloc_aligned(theap: *mut MiTheap, size: usize, align: usize) -> *mut c_void;
     pub(crate) fn mi_theap_realloc(theap: *mut MiTheap, p: *mut c_void, size: usize) -> *mut c_void;
@@ -59,6 +59,7 @@ unsafe extern "C" {
 unsafe extern "C" {
     pub(crate) fn mi_heap_malloc(heap: *mut MiHeap, size: usize) -> *mut c_void;
     pub(crate) fn mi_heap_zalloc(heap: *mut MiHeap, size: usize) -> *mut c_void;
+    pub(crate) fn mi_free_small(p: *mut c_void);
     pub(crate) fn mi_heap_malloc_small(heap: *mut MiHeap, size: usize) -> *mut c_void;
     pub(crate) fn mi_heap_malloc_aligned(heap: *mut MiHeap, size: usize, align: usize) -> *mut c_void;
     pub(crate) fn mi_heap_zalloc_aligned(heap: *mut MiHeap, size: usize, align: usize) -> *mut c_void;

@@ -86,6 +86,25 @@ fn raw_blocks_keep_their_contents_and_alignment_when_resized() {
 }
 
 #[test]
+fn raw_blocks_of_no_size_are_blocks_too() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let layout = Layout::from_size_align(0, 1).unwrap();
+    let blocks: Vec<_> = (0..100).map(|_| mutator.allocate(layout).unwrap()).collect();
+    assert_eq!(mutator.metrics().block_bytes, 1_600);
+    let mut distinct: Vec<_> = blocks.iter().map(|block| block.as_ptr() as usize).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 100);
+    for block in blocks {
+        // SAFETY: allocated with this layout; the old pointer is not used again.
+        let grown = unsafe { mutator.reallocate(block, layout, 10) }.unwrap();
+        // SAFETY: allocated with this layout.
+        unsafe { mutator.deallocate(grown, Layout::from_size_align(10, 1).unwrap()) };
+    }
+    assert_eq!(mutator.metrics().block_bytes, 0);
+}
+
+#[test]
 fn several_mutators_on_one_thread_each_own_their_objects() {
     let runtime = Runtime::new().unwrap();
     let mutators: Vec<Mutator> = (0..3).map(|_| runtime.attach().unwrap()).collect();

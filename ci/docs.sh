@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# A link in the documentation that leads nowhere is an error, also between private items: there the invariants stand.
+# (The examples in it are compiled and run by the tests.)
+set -euo pipefail
+. "$(dirname "$0")/step.sh"
+
+step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

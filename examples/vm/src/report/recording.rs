@@ -48,8 +48,11 @@ impl Recorder {
 
     /// What was observed. What the mutator does from now on, such as to free everything at the end, is not.
     pub(crate) fn finish(self, mutator: &Mutator) -> Recording {
+        // The observer goes, and its share of the recording with it. A new recording in its place would need memory, which may
+        // be just what the program has run out of.
         mutator.observe_steps(|_| ());
-        let mut recording = self.recording.replace(Recording::new());
+        let recording = Rc::into_inner(self.recording).expect("the observer was the only other owner");
+        let mut recording = recording.into_inner();
         recording.run_time = self.start.elapsed();
         recording.end(&mutator.metrics());
         recording

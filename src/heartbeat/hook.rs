@@ -175,6 +175,12 @@ pub(crate) fn calls() -> Calls {
     HOOK.with(|hook| hook.calls.get())
 }
 
+/// Whether there is a forced call to tell of or a panic to resume.
+#[inline]
+pub(crate) fn has_news() -> bool {
+    HOOK.with(|hook| hook.unseen_forced.get() || !hook.parked.get().is_null())
+}
+
 /// Tells the handlers of a forced call that was not ours, if there was one since the last time.
 pub(crate) fn take_unseen_forced() {
     HOOK.with(|hook| {

@@ -48,6 +48,8 @@ pub(super) struct State {
     handlers: RefCell<Vec<BeatHandler>>,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
+    /// Whether `parked` holds something.
+    has_parked: Cell<bool>,
     panics: Cell<u64>,
     steps: Cell<Steps>,
     peak_live: Cell<u64>,
@@ -76,6 +78,7 @@ impl State {
             handlers: RefCell::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
+            has_parked: Cell::new(false),
             panics: Cell::new(0),
             steps: Cell::default(),
             peak_live: Cell::new(0),
@@ -387,6 +390,7 @@ impl State {
                 let mut parked = self.parked.borrow_mut();
                 if parked.is_none() {
                     *parked = Some(payload);
+                    self.has_parked.set(true);
                 } else {
                     // Dropping it could panic once more, without end.
                     core::mem::forget(payload);
@@ -396,7 +400,13 @@ impl State {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn has_parked_panic(&self) -> bool {
+        self.has_parked.get()
+    }
+
     pub(super) fn take_parked_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.has_parked.set(false);
         self.parked.take()
     }
 

@@ -19,8 +19,7 @@ for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed blo
     must_report "planted: $fault" "AddressSanitizer: use-after-poison" \
         "${asan[@]}" MIMALLOC_RUNTIME_PLANT=1 "${cargo[@]}" --test planted -- --exact "$fault"
 done
-step "tests, AddressSanitizer" "${asan[@]}" "${cargo[@]}" \
-    --lib --test behaviour --test derive --test exit --test planted --test settings
+step "tests, AddressSanitizer" "${asan[@]}" "${cargo[@]}" --tests -- "${skip_messages[@]}"
 # The Lox machine keeps its references in encoded values and counts them itself. Each script is a process, for which the
 # sanitizer would mark the engine's whole reserve of memory; without EAGER_COMMIT only what is used, thirty times as fast.
 # (Not the tests of the compiler, which measure the stack: the sanitizer's own needs are in it.)

@@ -21,5 +21,4 @@ for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed blo
     must_report "planted: $fault" "inside a block of size .* free'd" \
         "${memcheck[@]}" MIMALLOC_RUNTIME_PLANT=1 "${cargo[@]}" --test planted -- --exact "$fault"
 done
-step "tests, memcheck" timeout 600 "${memcheck[@]}" "${cargo[@]}" \
-    --lib --test behaviour --test derive --test exit --test planted --test settings -- --test-threads=1
+step "tests, memcheck" timeout 600 "${memcheck[@]}" "${cargo[@]}" --tests -- --test-threads=1 "${skip_messages[@]}"

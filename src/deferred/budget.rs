@@ -59,9 +59,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether nothing at all is left to free.
+    /// Whether a collection has nothing left to do. Dead [`large`](Progress::large) blocks may still wait for a place that
+    /// may: a loop that collects until this is true ends all the same.
     pub fn is_done(&self) -> bool {
-        self.stop == Stop::Done && self.pending.objects == 0
+        self.stop == Stop::Done
     }
 }
 

@@ -40,8 +40,8 @@ fn dies_within(budget: Budget, mutator: &Mutator, built: Built) {
         units += progress.units;
         freed.objects += progress.freed.objects;
         freed.bytes += progress.freed.bytes;
-        if progress.stop == Stop::Done {
-            assert_eq!(progress.large.objects, built.large);
+        if progress.is_done() {
+            assert_eq!((progress.stop, progress.large.objects), (Stop::Done, built.large));
             break;
         }
     }

@@ -23,8 +23,6 @@ pub enum ErrorKind {
     NoHeap,
     /// The call was made from inside a deferred-free handler, where the engine must not be entered anew.
     InHandler,
-    /// The mutator is working on its queue further up this call stack.
-    Busy,
 }
 
 impl Error {

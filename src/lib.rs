@@ -20,8 +20,8 @@
 //! does at most `B +` [`SLACK_UNITS`] of them, whatever died: it stops and resumes in the middle of an object.
 //!
 //! **Pacing.** Nobody needs to call `collect`: allocation pays for freeing, by bytes ([`Pacing`]; the theory stands there).
-//! Live and pending bytes together never exceed the peak of live bytes by more than an installment and what a pause cap has
-//! carried over.
+//! Live and pending bytes together never exceed the peak of live bytes by more than an installment and what is carried over:
+//! by a pause cap, and for a large block that waits.
 //!
 //! **Heartbeats.** A mutator beats once for so many bytes allocated, 64 KiB by default: a clock that shows the same time on
 //! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it.

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -221,7 +220,7 @@ fn fields_of_the_standard_library() {
         option: Option<Ref<u64>>,
         boxed: Box<Option<Ref<u64>>>,
         vec: Vec<Ref<u64>>,
-        deque: VecDeque<(Ref<u64>, u8)>,
+        pairs: Box<[(Ref<u64>, u8)]>,
         slice: Box<[Ref<u64>]>,
         ref_cell: RefCell<Option<Ref<u64>>>,
         cell: Cell<Option<Ref<u64>>>,
@@ -233,7 +232,7 @@ fn fields_of_the_standard_library() {
         option: Some(leaf(&mutator)),
         boxed: Box::new(Some(leaf(&mutator))),
         vec: vec![leaf(&mutator), leaf(&mutator)],
-        deque: VecDeque::from([(leaf(&mutator), 0), (leaf(&mutator), 1), (leaf(&mutator), 2)]),
+        pairs: Box::from([(leaf(&mutator), 0), (leaf(&mutator), 1), (leaf(&mutator), 2)]),
         slice: Box::new([leaf(&mutator)]),
         ref_cell: RefCell::new(None),
         cell: Cell::new(None),
@@ -245,7 +244,7 @@ fn fields_of_the_standard_library() {
     *object.ref_cell.borrow_mut() = Some(leaf(&mutator));
     object.cell.set(Some(leaf(&mutator)));
     assert_eq!((object.option.as_deref(), object.boxed.as_deref(), object.text), (Some(&7), Some(&7), "text"));
-    assert_eq!((object.vec.len(), object.deque.len(), object.slice.len()), (2, 3, 1));
+    assert_eq!((object.vec.len(), object.pairs.len(), object.slice.len()), (2, 3, 1));
     drop(object);
     let progress = mutator.collect(Budget::Unbounded);
     assert_eq!((progress.freed.objects, progress.units), (1 + 10, 10 + 11));

@@ -4,7 +4,6 @@ use core::cell::{Cell, OnceCell, RefCell};
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -166,27 +165,6 @@ unsafe impl<T: Trace> Trace for Vec<T> {
         let items = unsafe { core::slice::from_raw_parts_mut(items, len) };
         // SAFETY: not used again.
         unsafe { drop_items(items) }
-    }
-}
-
-// SAFETY: as for Vec.
-unsafe impl<T: Trace> Trace for VecDeque<T> {
-    const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
-    const RESIDUE: bool = true;
-    #[inline]
-    fn trace(&self, tracer: &mut Tracer<'_>) {
-        let (front, back) = self.as_slices();
-        tracer.slice(front);
-        if !tracer.is_cut() {
-            tracer.slice(back);
-        }
-    }
-    unsafe fn drop_residue(&mut self) {
-        // A Vec's residue is what a VecDeque's is; making one moves at most the items, in place.
-        // SAFETY: not used again (1).
-        let mut vec = ManuallyDrop::new(Vec::from(unsafe { ptr::read(self) }));
-        // SAFETY: not used again.
-        unsafe { vec.drop_residue() }
     }
 }
 

@@ -195,13 +195,15 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
     if let Ok(found) = find(id, home) {
         return found;
     }
+    // Made before the lock is taken: the allocation may be the one in which the engine calls its hook, and a handler may
+    // want the lock.
+    let entry = Box::new(Entry { id, info: *info });
     let mut types = WRITERS.lock();
     match find(id, home) {
         Ok(found) => found,
         Err(Some(free)) => {
             *types += 1;
-            let entry = Box::leak(Box::new(Entry { id, info: *info }));
-            TABLE[free as usize].store(entry, Ordering::Release);
+            TABLE[free as usize].store(Box::leak(entry), Ordering::Release);
             TypeKey(free)
         }
         Err(None) => panic!("more than {} types of objects: the type in a header has 16 bits", *types),

@@ -22,12 +22,17 @@
 //! live + pending  <=  L + I + carried over
 //! ```
 //!
-//! and without a pause cap nothing is carried over. The price of having no cap is the length of a step: it frees at least
-//! `r * I` bytes but may have to visit every slot of the object at hand to do so. With a cap of `C` units a step is at
-//! most `C + c` units ([`SLACK_UNITS`](super::SLACK_UNITS)). Visiting and freeing costs at most one unit for 8 bytes of a
-//! dead object (an object of `n` slots has at least `8 n` bytes besides its header), so a cap of at least
-//! `r * I / 8` units, on allocations no larger than `I`, carries over at most what is being spent on the object in hand.
-//! A sequence of allocations much larger than `8 * C / r` bytes can outrun the cap; then choose a higher cap, or none.
+//! Without a pause cap a step pays all that is owed, save that a large block waits until its own size is owed: then nothing
+//! is carried over but, while one waits, at most the size of the largest. The price of having no cap is the length of a
+//! step: it frees at least `r * I` bytes but may have to visit every slot of the object at hand to do so.
+//!
+//! With a cap of `C` units a step is at most `C + c` units ([`SLACK_UNITS`](super::SLACK_UNITS)). Where references lie in
+//! the objects themselves, in fields and [`Tail`](crate::Tail)s, an object of `n` slots has at least `8 n` bytes, so visiting and
+//! freeing costs at most one unit for 8 bytes; then a cap of at least `r * I / 8` units, on allocations no larger than `I`,
+//! carries over at most what is being spent on the object in hand. Two things can outrun a cap, and the debt
+//! ([`Metrics::debt`](crate::Metrics::debt)) shows it: a sequence of allocations much larger than `8 * C / r` bytes, and objects
+//! that keep many references in memory that is not counted, such as a `Vec` of Rust's own heap. For the second use a `Tail`,
+//! whose items are counted, charged and freed with the object; for both, a higher cap or none.
 
 use core::cell::Cell;
 

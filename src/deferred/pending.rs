@@ -354,13 +354,13 @@ impl Pending {
             Slots::Fixed(slots) if slots <= WHOLE => WHOLE,
             _ => meter.units_now(),
         };
-        let guard = Retrace { pending: self, object };
+        let mut guard = Retrace { pending: self, object, from, meter };
         let mut tracer = Tracer::resume(self, from, left);
         // SAFETY: an object of this type whose value is whole: `trace` leaves it as it is.
         unsafe { (info.trace)(object, &mut tracer) }
-        core::mem::forget(guard);
         let cut = tracer.is_cut();
-        meter.visited((tracer.cursor() - from) as u64);
+        guard.visited(tracer.cursor());
+        core::mem::forget(guard);
         drop(tracer);
         if !cut {
             self.phase.set(Phase::Residue);
@@ -459,12 +459,22 @@ impl Drop for Draining<'_> {
 struct Retrace<'a> {
     pending: &'a Pending,
     object: NonNull<Object>,
+    from: usize,
+    meter: &'a mut Meter,
+}
+
+impl Retrace<'_> {
+    #[inline(always)]
+    fn visited(&mut self, cursor: usize) {
+        self.meter.visited((cursor - self.from) as u64);
+    }
 }
 
 impl Drop for Retrace<'_> {
     fn drop(&mut self) {
         let pending = self.pending;
         let cursor = pending.cursor.get();
+        self.visited(cursor);
         if pending.panicked_at.replace(Some(cursor)) != Some(cursor) {
             return;
         }

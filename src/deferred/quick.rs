@@ -120,6 +120,7 @@ impl Drop for Run<'_, '_> {
         self.batch.units += self.objects * u64::from(self.quick.units);
         self.batch.freed = self.batch.freed.and(tally(self.objects));
         if let Some(object) = self.object {
+            self.batch.units += self.batch.pending.cursor.get() as u64;
             let was_queued = visit_panicked(self.batch.pending, object);
             self.queued -= u64::from(was_queued);
         }

@@ -35,7 +35,7 @@ impl Clock {
     /// Charges for bytes about to be allocated. True when the grant is used up.
     #[inline(always)]
     pub(crate) fn charge(&self, bytes: u64) -> bool {
-        // An allocation is at most isize::MAX bytes, and each charge that goes below zero is followed by a settlement.
+        // A charge is at most 2^47 bytes (`heap::MOST_BYTES`), and each that goes below zero is followed by a settlement.
         let credit = self.credit.get().wrapping_sub(bytes as i64);
         self.credit.set(credit);
         credit < 0
@@ -53,7 +53,8 @@ impl Clock {
     /// Books what was charged since the last settlement, and returns it.
     pub(crate) fn settle(&self) -> u64 {
         let bytes = self.unsettled();
-        self.charged.set(self.charged.get() + bytes);
+        // Not reached by memory that exists: requests that cannot be served are charged too.
+        self.charged.set(self.charged.get().saturating_add(bytes));
         self.granted.set(0);
         self.credit.set(0);
         bytes
@@ -73,7 +74,12 @@ impl Clock {
 
     /// Lets so many bytes pass until the next settlement, fewer if a beat comes before.
     pub(crate) fn grant(&self, bytes: u64) {
-        let to_beat = self.beat_bytes - self.charged.get() % self.beat_bytes;
+        let charged = self.charged.get();
+        let to_beat = match charged / self.beat_bytes == self.beats.get() {
+            true => self.beat_bytes - charged % self.beat_bytes,
+            // Handlers have allocated past it.
+            false => 1,
+        };
         // The beat falls due on the byte that completes it, so one less may pass unnoticed.
         let grant = bytes.min(to_beat) as i64 - 1;
         // Charges made since the settlement, by handlers, stay charged.

@@ -25,8 +25,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 /// It runs inside the engine. It may free, and allocate from the global allocator and from mutators attached to this
 /// thread; it must not attach one ([`ErrorKind::InHandler`](crate::ErrorKind::InHandler)). Engine calls that it causes do
 /// not come back to it. If it panics, the panic is kept and resumed at the next safepoint of this thread
-/// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed
-/// reaches no handler.
+/// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed, or
+/// while a mutator is being attached, may miss handlers.
 ///
 /// # Cost
 /// Nothing on the allocation path; at a call, one lock that is never waited for and one indirect call.
@@ -55,8 +55,8 @@ impl Drop for Registration {
     }
 }
 
-/// Hands each handler to `run`, which does not panic. Called by the trampoline.
-pub(super) fn for_each(run: impl Fn(&Handler)) {
+/// Hands each handler to `run`, which drops it and does not panic. Called by the trampoline.
+pub(super) fn for_each(run: impl Fn(Arc<Handler>)) {
     let mut next = 0;
     loop {
         let handler = match HANDLERS.try_read() {
@@ -66,7 +66,7 @@ pub(super) fn for_each(run: impl Fn(&Handler)) {
                 Some((_, handler)) => Arc::clone(handler),
             },
         };
-        run(&*handler);
+        run(handler);
         next += 1;
     }
 }

@@ -51,6 +51,7 @@ pub(crate) struct Calls {
 struct ThreadHook {
     mutators: Cell<u32>,
     causing: Cell<u32>,
+    /// Set while handlers run, and while none may.
     in_handler: Cell<bool>,
     unseen_forced: Cell<bool>,
     calls: Cell<Calls>,
@@ -108,7 +109,12 @@ fn run_handlers(hook: &ThreadHook, call: HookCall) {
         return;
     }
     handler::for_each(|handler| {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(call))) {
+        // The handler itself is dropped in here too: it may have been removed meanwhile, and this be the last of it.
+        let run = move || {
+            handler(call);
+            drop(handler);
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
             if hook.parked.get().is_null() {
                 hook.parked.set(Box::into_raw(Box::new(payload)));
             } else {
@@ -163,6 +169,20 @@ pub(crate) fn claim_forced() {
             hook.calls.set(calls);
         }
     });
+}
+
+/// Runs `f` with the process-wide handlers off on this thread: for what holds a lock, ours or the engine's, while it
+/// allocates. Calls that come meanwhile are counted and reach no handler.
+pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> R {
+    /// Restores also when `f` panics.
+    struct Quiet(bool);
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            HOOK.with(|hook| hook.in_handler.set(self.0));
+        }
+    }
+    let _quiet = Quiet(HOOK.with(|hook| hook.in_handler.replace(true)));
+    f()
 }
 
 /// Whether a process-wide handler is running on this thread.

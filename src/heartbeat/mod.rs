@@ -15,6 +15,6 @@ pub use hook::HookCall;
 
 pub(crate) use clock::Clock;
 pub(crate) use hook::{
-    attach_thread, calls, causing, claim_forced, detach_thread, has_news, in_handler, install, take_parked_panic,
-    take_unseen_forced,
+    attach_thread, calls, causing, claim_forced, detach_thread, has_news, in_handler, install, quietly,
+    take_parked_panic, take_unseen_forced,
 };

@@ -48,13 +48,15 @@ pub(crate) struct Heap {
 
 impl Heap {
     /// Pairs `idle` with this thread.
-    pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, Error> {
+    /// # Errors
+    /// When there is no memory; the heap is given back.
+    pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, (IdleHeap, Error)> {
         // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
-        let local = unsafe { engine::local(idle.0) }.ok_or_else(no_heap)?;
+        let Some(local) = (unsafe { engine::local(idle.0) }) else { return Err((idle, no_heap())) };
         let heap = Heap { heap: idle.0, local };
         // The first use, made here: inside a callback it would deadlock. Out of memory the engine hands out a placeholder
         // that fails every allocation, which shows here too.
-        let probe = heap.malloc(16, 16).ok_or_else(no_heap)?;
+        let Some(probe) = heap.malloc(16, 16) else { return Err((idle, no_heap())) };
         // SAFETY: allocated above with this size and alignment.
         unsafe { heap.free(probe, 16, 16) };
         Ok(heap)
@@ -95,6 +97,8 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let block = if align <= OBJECT_ALIGN {
+            // Blocks of up to 8 bytes lie at multiples of 8 only, larger ones at multiples of 16.
+            let size = size.max(align);
             if size <= engine::SMALL_MAX {
                 // SAFETY: this thread's; a small size.
                 unsafe { engine::malloc_small(self.local, size) }
@@ -111,8 +115,9 @@ impl Heap {
 
     pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let block = if align <= OBJECT_ALIGN {
+            // As in `malloc`.
             // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.local, size) }
+            unsafe { engine::zalloc(self.local, size.max(align)) }
         } else {
             // SAFETY: this thread's.
             unsafe { engine::zalloc_aligned(self.local, size, align) }
@@ -149,6 +154,12 @@ impl Heap {
         unsafe { engine::collect(self.local, true) }
     }
 }
+
+/// More than this is never asked of the engine: it has no such block, and sums of sizes stay far from overflowing.
+pub(crate) const MOST_BYTES: usize = match 1usize.checked_shl(47) {
+    Some(bytes) => bytes,
+    None => isize::MAX as usize,
+};
 
 /// Blocks of at least this many bytes are freed from a place that may wait.
 ///

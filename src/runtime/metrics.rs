@@ -78,8 +78,8 @@ pub struct Steps {
 pub struct Live {
     /// Now.
     pub now: Tally,
-    /// The most bytes at any step, beat, first death or reading of the metrics. Live bytes only grow by allocation, so the
-    /// true peak is higher by at most one beat.
+    /// The most bytes at any step, beat, first death or reading of the metrics. An object that is made and dies between two
+    /// such moments is not seen.
     pub peak_bytes: u64,
 }
 
@@ -122,7 +122,8 @@ pub struct Metrics {
     pub debt: u64,
     /// Collection steps.
     pub steps: Steps,
-    /// Panics of user code that were caught: all but the first between two safepoints are counted here and dropped.
+    /// Panics of user code that were caught. The payload of the first between two safepoints is resumed, those of the others
+    /// are forgotten: to drop one could panic again.
     pub panics: u64,
     /// Calls of the engine's hook.
     pub engine_calls: EngineCalls,

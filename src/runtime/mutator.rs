@@ -13,9 +13,10 @@ use crate::heartbeat::{self, Beat};
 use crate::sys::engine;
 
 use super::handle::{Allocation, Ref};
-use super::heap::RemoteFree;
+use super::heap::{Heap, MOST_BYTES, RemoteFree};
 use super::metrics::{Cause, Metrics, Step};
 use super::state::{State, resume_if_possible};
+use super::thread;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
 ///
@@ -41,8 +42,14 @@ pub struct Detached {
 }
 
 impl Mutator {
-    pub(super) fn new(state: &'static State) -> Mutator {
-        Mutator { state: NonNull::from(state), _not_send: PhantomData }
+    pub(super) fn new(state: NonNull<State>) -> Mutator {
+        Mutator { state, _not_send: PhantomData }
+    }
+
+    /// Whether the object is this mutator's.
+    pub(super) fn owns<T: ?Sized>(&self, object: &Ref<T>) -> bool {
+        // SAFETY: alive: the handle's, which is of this thread.
+        unsafe { thread::owner(Ref::as_raw(object)) == self.state }
     }
 
     #[inline(always)]
@@ -64,6 +71,9 @@ impl Mutator {
     #[inline]
     pub fn alloc<T: Trace>(&self, value: T) -> Result<Ref<T>, OutOfMemory<T>> {
         let layout = const { Layout::new::<Allocation<T>>() };
+        if const { layout_is_absurd::<T>() } {
+            return Err(OutOfMemory { value, bytes: layout.size() });
+        }
         let Some(block) = self.state().allocate_object(layout.size(), layout.align()) else {
             return Err(OutOfMemory { value, bytes: layout.size() });
         };
@@ -144,9 +154,7 @@ impl Mutator {
     /// [`OutOfMemory`] as for [`alloc`](Mutator::alloc).
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
-        self.state()
-            .allocate_block(layout.size(), |heap| heap.malloc(layout.size(), layout.align()))
-            .ok_or(OutOfMemory { value: (), bytes: layout.size() })
+        self.block(layout, |heap| heap.malloc(layout.size(), layout.align()))
     }
 
     /// As [`allocate`](Mutator::allocate), filled with zeros.
@@ -155,9 +163,16 @@ impl Mutator {
     /// As [`allocate`](Mutator::allocate).
     #[inline]
     pub fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
-        self.state()
-            .allocate_block(layout.size(), |heap| heap.malloc_zeroed(layout.size(), layout.align()))
-            .ok_or(OutOfMemory { value: (), bytes: layout.size() })
+        self.block(layout, |heap| heap.malloc_zeroed(layout.size(), layout.align()))
+    }
+
+    #[inline(always)]
+    fn block(&self, layout: Layout, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Result<NonNull<u8>, OutOfMemory> {
+        let failed = OutOfMemory { value: (), bytes: layout.size() };
+        if layout.size() > MOST_BYTES {
+            return Err(failed);
+        }
+        self.state().allocate_block(layout.size(), take).ok_or(failed)
     }
 
     /// The block in another size; contents up to the smaller of the two sizes are kept. On failure the old block stays.
@@ -177,13 +192,9 @@ impl Mutator {
     ) -> Result<NonNull<u8>, OutOfMemory> {
         let failed = OutOfMemory { value: (), bytes: new_size };
         let new = Layout::from_size_align(new_size, layout.align()).map_err(|_| failed)?;
-        let moved = self
-            .state()
-            // SAFETY: of this mutator, with this layout (1).
-            .allocate_block(new.size(), |heap| unsafe {
-                heap.realloc(block, layout.size(), layout.align(), new.size())
-            })
-            .ok_or(failed)?;
+        // SAFETY: of this mutator, with this layout (1).
+        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new.size()) };
+        let moved = self.block(new, resize)?;
         self.state().block_freed(layout.size());
         Ok(moved)
     }
@@ -247,6 +258,10 @@ impl Mutator {
         resume_if_possible(panic);
         Detached { live }
     }
+}
+
+const fn layout_is_absurd<T>() -> bool {
+    size_of::<Allocation<T>>() > MOST_BYTES
 }
 
 impl Drop for Mutator {

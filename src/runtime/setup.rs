@@ -1,5 +1,6 @@
 //! Runtimes: engine settings, the pool of idle heaps, and attaching threads.
 
+use core::ptr::NonNull;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -98,12 +99,15 @@ fn apply(options: &[(EngineOption, core::ffi::c_long)]) -> Result<(), Error> {
             ));
         }
     }
-    for (option, wanted) in options {
-        if !applied.iter().any(|(set, _)| set == option) {
-            engine::option_set(*option, *wanted);
-            applied.push((*option, *wanted));
+    // An allocation under the lock: no handler may come to want it too.
+    heartbeat::quietly(|| {
+        for (option, wanted) in options {
+            if !applied.iter().any(|(set, _)| set == option) {
+                engine::option_set(*option, *wanted);
+                applied.push((*option, *wanted));
+            }
         }
-    }
+    });
     Ok(())
 }
 
@@ -116,23 +120,45 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn take_heap(&self) -> Result<Heap, Error> {
+    /// A heap, and how many bytes of it earlier mutators have left in use.
+    fn take_heap(&self) -> Result<(Heap, u64), Error> {
         let idle = self.idle.lock().pop();
-        Heap::take_up(match idle {
-            Some((heap, _)) => heap,
-            None => IdleHeap::new()?,
-        })
+        let (idle, in_use) = match idle {
+            Some(idle) => idle,
+            None => (IdleHeap::new()?, 0),
+        };
+        match Heap::take_up(idle) {
+            Ok(heap) => Ok((heap, in_use)),
+            Err((idle, error)) => {
+                self.give_back(idle, in_use);
+                Err(error)
+            }
+        }
     }
 
-    pub(super) fn give_back(&self, heap: IdleHeap, blocks: u64) {
+    /// Takes a heap of which so many bytes are in use.
+    pub(super) fn give_back(&self, heap: IdleHeap, in_use: u64) {
         let mut idle = self.idle.lock();
-        if idle.len() < self.idle_heaps || blocks > 0 {
-            idle.push((heap, blocks));
+        if idle.len() < self.idle_heaps || in_use > 0 {
+            // An allocation under the lock: no handler may come to want it too.
+            heartbeat::quietly(|| idle.push((heap, in_use)));
             return;
         }
         drop(idle);
-        // SAFETY: no blocks are left in it.
+        // SAFETY: nothing in it is in use.
         unsafe { heap.destroy() }
+    }
+}
+
+impl Drop for Shared {
+    /// Heaps that are still in use somewhere stay: they cannot be given back.
+    fn drop(&mut self) {
+        for (heap, in_use) in self.idle.get_mut().drain(..) {
+            if in_use == 0 {
+                // SAFETY: nothing in it is in use.
+                unsafe { heap.destroy() }
+            }
+        }
     }
 }
 
@@ -219,13 +245,17 @@ impl Attach {
                 "a mutator cannot be attached from within a deferred-free handler: attach it before, or after the handler",
             ));
         }
-        engine::init_thread();
-        let heap = self.runtime.shared.take_heap()?;
-        let shared = Arc::clone(&self.runtime.shared);
-        let state = Box::new(State::new(heap, shared, Pacer::new(self.pacing), Clock::new(self.beat_bytes)));
-        heartbeat::attach_thread();
-        let state = Box::leak(state);
-        thread::enlist(state);
-        Ok(Mutator::new(state))
+        // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
+        heartbeat::quietly(|| {
+            engine::init_thread();
+            let (heap, in_use) = self.runtime.shared.take_heap()?;
+            let shared = Arc::clone(&self.runtime.shared);
+            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), Clock::new(self.beat_bytes));
+            let state = NonNull::from(Box::leak(Box::new(state)));
+            heartbeat::attach_thread();
+            // SAFETY: boxed, attached, on no list.
+            unsafe { thread::enlist(state) };
+            Ok(Mutator::new(state))
+        })
     }
 }

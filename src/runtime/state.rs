@@ -36,6 +36,8 @@ pub(super) struct State {
     clock: Clock,
     /// Objects allocated. What the clock has charged besides their bytes was for raw blocks.
     allocated: Cell<Tally>,
+    /// Bytes that earlier mutators of the heap have left in use. Nobody tells when they are freed.
+    inherited: u64,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
@@ -58,7 +60,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(heap: Heap, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
+    pub(super) fn new(heap: Heap, inherited: u64, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
         clock.grant(u64::MAX);
         let eager = pacer.pacing().schedule() == Schedule::Eager;
         State {
@@ -69,6 +71,7 @@ impl State {
             pacer,
             clock,
             allocated: Cell::default(),
+            inherited,
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
@@ -164,7 +167,10 @@ impl State {
         let resize = || unsafe { self.heap.realloc(block, old, align, new) };
         // A block beyond the reach of a header could not be given back without losing the object: none is known (see
         // `allocate_slow`), and going on would corrupt the queue.
-        let moved = resize().or_else(|| self.rescue(resize)).inspect(|block| assert!(addressable(*block)));
+        let moved = resize().or_else(|| self.rescue(resize));
+        if moved.is_some_and(|block| !addressable(block)) {
+            std::process::abort();
+        }
         match moved {
             Some(_) => {
                 self.allocated.set(self.allocated.get().and(Tally { objects: 0, bytes: charge }));
@@ -223,26 +229,47 @@ impl State {
     ///
     /// # Safety
     /// 1. The last reference to `object`, which is this state's, was just given up by the caller.
-    /// 2. The caller does not use `self` afterwards unless it keeps it alive otherwise.
+    /// 2. `state` is alive, and the caller does not use it afterwards unless it keeps it alive otherwise.
     #[inline(always)]
-    pub(super) unsafe fn retire(&self, object: NonNull<Object>) {
+    pub(super) unsafe fn retire(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
         // SAFETY: dead and not freed (1).
         let info = unsafe { object.as_ref() }.info();
         // A leaf is one unit: freeing it here costs less than queueing it.
-        if info.quick.is_leaf() && self.attached.get() {
+        if info.quick.is_leaf() && this.attached.get() {
             // SAFETY: dead (1), a leaf, from this heap.
-            unsafe { self.pending.free_leaf(&self.heap, object, info) };
+            unsafe { this.pending.free_leaf(&this.heap, object, info) };
             return;
         }
-        if !self.pending.has_work() {
-            self.arm();
+        if !this.pending.has_work() {
+            this.arm();
         }
         // SAFETY: dead, and ours alone (1).
-        unsafe { self.pending.push(object) };
-        if self.retires_now.get() {
+        unsafe { this.pending.push(object) };
+        if this.retires_now.get() {
             // SAFETY: handed on (2).
-            unsafe { self.retired_now() }
+            unsafe { State::retired_now(state) }
         }
+    }
+
+    /// # Safety
+    /// 1. As for `retire` (2).
+    #[cold]
+    #[inline(never)]
+    unsafe fn retired_now(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
+        this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        if this.attached.get() || this.pins.get() > 0 {
+            return;
+        }
+        // No safepoint will come to resume a panic at, so it comes out of the drop that caused it.
+        let panic = this.take_parked_panic();
+        // SAFETY: not used after this (1).
+        unsafe { State::finish(state) }
+        resume_if_possible(panic);
     }
 
     /// Something is about to be pending: from here on allocation pays in installments. What was allocated before is paid for,
@@ -254,23 +281,6 @@ impl State {
         }
         self.sample(0);
         self.clock.grant(self.pacer.pacing().installment() as u64);
-    }
-
-    /// # Safety
-    /// 1. As for `retire` (2).
-    #[cold]
-    #[inline(never)]
-    unsafe fn retired_now(&self) {
-        let cause = if self.attached.get() { Cause::Death } else { Cause::Detach };
-        self.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
-        if self.attached.get() || self.pins.get() > 0 {
-            return;
-        }
-        // No safepoint will come to resume a panic at, so it comes out of the drop that caused it.
-        let panic = self.take_parked_panic();
-        // SAFETY: `self` is not used after this (1).
-        unsafe { State::finish(NonNull::from(self)) }
-        resume_if_possible(panic);
     }
 
     pub(super) fn set_route(&self, route: Option<Route>) {
@@ -285,7 +295,8 @@ impl State {
     #[inline(never)]
     fn poll(&self, coming: u64) {
         if self.polling.replace(true) {
-            // An allocation by a handler or a drop that this poll has called. Its bytes stay on the clock.
+            // An allocation by a handler or a drop that this poll has called: it is charged, and pays later.
+            self.pacer.charge(self.clock.settle());
             return;
         }
         let bytes = self.clock.settle();
@@ -377,8 +388,12 @@ impl State {
             live: self.live(),
         };
         self.guarded(|| observer(&step));
-        // Unless it set another one.
-        self.observer.borrow_mut().get_or_insert(observer);
+        // Back to its place, unless it set another one or detached the mutator: then it goes, by code of the user's.
+        if self.attached.get() && self.observer.borrow().is_none() {
+            self.observer.replace(Some(observer));
+        } else {
+            self.guarded(|| drop(observer));
+        }
     }
 
     /// Runs code of the user's. The first panic is kept for the next safepoint.
@@ -512,7 +527,7 @@ impl State {
         thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(state.as_ptr()) };
-        let in_use = this.blocks() + this.pending.abandoned().bytes;
+        let in_use = this.blocks() + this.pending.abandoned().bytes + this.inherited;
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {

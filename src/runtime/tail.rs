@@ -10,6 +10,7 @@ use crate::deferred::{Managed, Object, Quick, Residue, Slots, Trace, Tracer, Typ
 use crate::error::OutOfMemory;
 
 use super::handle::Ref;
+use super::heap::MOST_BYTES;
 use super::mutator::Mutator;
 
 /// An object that is a head and any number of items in one block: a string, an array, the entries of a table.
@@ -45,7 +46,7 @@ const fn items_offset<H, E>() -> usize {
 
 fn layout<H, E>(len: usize) -> Option<Layout> {
     let items = Layout::array::<E>(len).ok()?;
-    let size = items_offset::<H, E>().checked_add(items.size())?;
+    let size = items_offset::<H, E>().checked_add(items.size()).filter(|size| *size <= MOST_BYTES)?;
     Layout::from_size_align(size, align_of::<Front<H, E>>()).ok()
 }
 
@@ -246,8 +247,9 @@ impl Mutator {
     /// Items are moved, not copied: no count changes. With at least `len` items already, it is left as it is.
     ///
     /// # Errors
-    /// Both give the object back as it was.
+    /// All give the object back as it was.
     /// - [`GrowError::Shared`]: there are other references, which a move would leave behind.
+    /// - [`GrowError::Foreign`]: it is an object of another mutator of this thread.
     /// - [`GrowError::OutOfMemory`] as for [`alloc`](Mutator::alloc); also when the size is not representable.
     ///
     /// # Panics
@@ -268,6 +270,9 @@ impl Mutator {
         }
         if !Ref::is_unique(&tail) {
             return Err(GrowError::Shared(tail));
+        }
+        if !self.owns(&tail) {
+            return Err(GrowError::Foreign(tail));
         }
         let Some(layout) = layout::<H, E>(len) else {
             return Err(GrowError::OutOfMemory(OutOfMemory { value: tail, bytes: usize::MAX }));
@@ -298,6 +303,8 @@ impl Mutator {
 pub enum GrowError<H, E> {
     /// It has other references, which a move would leave behind. Allocate a new one and copy.
     Shared(Ref<Tail<H, E>>),
+    /// It is an object of another mutator of this thread. Grow it with that one.
+    Foreign(Ref<Tail<H, E>>),
     /// The engine has no memory, even after everything dead was freed.
     OutOfMemory(OutOfMemory<Ref<Tail<H, E>>>),
 }
@@ -306,6 +313,7 @@ impl<H, E> fmt::Debug for GrowError<H, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GrowError::Shared(tail) => f.debug_tuple("Shared").field(tail).finish(),
+            GrowError::Foreign(tail) => f.debug_tuple("Foreign").field(tail).finish(),
             GrowError::OutOfMemory(error) => f.debug_tuple("OutOfMemory").field(error).finish(),
         }
     }
@@ -317,6 +325,7 @@ impl<H, E> fmt::Display for GrowError<H, E> {
             GrowError::Shared(_) => {
                 f.write_str("a tail with other references cannot grow: allocate a new one and copy")
             }
+            GrowError::Foreign(_) => f.write_str("the tail is an object of another mutator: grow it with that one"),
             GrowError::OutOfMemory(error) => error.fmt(f),
         }
     }

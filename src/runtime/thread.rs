@@ -14,10 +14,14 @@ thread_local! {
 }
 
 /// Puts `state` at the head: the state that was attached last is found first.
-pub(super) fn enlist(state: &State) {
+///
+/// # Safety
+/// 1. `state` is a boxed state of this thread on no list, and stays alive until it is struck off.
+pub(super) unsafe fn enlist(state: NonNull<State>) {
     STATES.with(|head| {
-        state.next.set(head.get());
-        head.set(state);
+        // SAFETY: alive (1).
+        unsafe { state.as_ref() }.next.set(head.get());
+        head.set(state.as_ptr());
         set_routes(head);
     });
 }
@@ -44,10 +48,8 @@ fn set_routes(head: &Cell<*const State>) {
 pub(super) unsafe fn retire(object: NonNull<Object>) {
     // SAFETY: dead, not freed, of this thread (1).
     let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object.
-    let state = unsafe { state.as_ref() };
-    // SAFETY: dead and its own (1); the state is not used afterwards.
-    unsafe { state.retire(object) }
+    // SAFETY: the state of an object lives at least as long as the object; dead and its own (1).
+    unsafe { State::retire(state, object) }
 }
 
 /// Takes `state` off the list.
@@ -73,7 +75,7 @@ pub(super) fn strike(state: &State) {
 /// # Safety
 /// 1. `object` is an object of this thread whose memory has not been freed.
 #[inline(always)]
-unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
+pub(super) unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
     let head = STATES.with(Cell::get);
     debug_assert!(!head.is_null(), "an object without a mutator");
     // SAFETY: the object (1) has an owner on this thread, and by THREAD that is on the list.

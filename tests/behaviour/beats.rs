@@ -111,3 +111,43 @@ fn a_large_block_waits_until_its_bytes_are_owed() {
     assert!((300_000..350_000).contains(&steps), "{steps}");
     assert_eq!(mutator.metrics().pending.now.objects, 0);
 }
+
+/// Requests that no engine can serve are refused before anything is charged for them, also from within a handler.
+#[test]
+fn absurd_requests_leave_the_clock_alone() {
+    let mutator = Rc::new(Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap());
+    let calls = Rc::new(Cell::new(0u64));
+    let (inner, seen) = (Rc::downgrade(&mutator), Rc::clone(&calls));
+    mutator.on_beat(move |_| {
+        let mutator = inner.upgrade().unwrap();
+        for _ in 0..4 {
+            assert!(mutator.alloc_tail((), 1 << 62, |_| 0u8).is_err());
+            assert!(mutator.allocate(Layout::from_size_align(isize::MAX as usize, 1).unwrap()).is_err());
+        }
+        seen.set(seen.get() + 1);
+    });
+    for _ in 0..320 {
+        node(&mutator, None, None);
+    }
+    mutator.safepoint();
+    assert_eq!((calls.get(), mutator.metrics().beats), (10, 10));
+}
+
+#[test]
+fn an_observer_may_replace_itself_and_what_it_held_goes_in_peace() {
+    let mutator = Rc::new(Runtime::new().unwrap().attaching().pacing(Pacing::eager()).attach().unwrap());
+    let (inner, held) = (Rc::downgrade(&mutator), node(&mutator, None, None));
+    let steps = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&steps);
+    mutator.observe_steps(move |_| {
+        let _held = &held;
+        let seen = Rc::clone(&seen);
+        inner.upgrade().unwrap().observe_steps(move |_| seen.set(seen.get() + 1));
+    });
+    for _ in 0..3 {
+        node(&mutator, None, None);
+    }
+    mutator.safepoint();
+    assert_eq!(mutator.metrics().live.now.objects, 0);
+    assert!(steps.get() >= 2, "{}", steps.get());
+}

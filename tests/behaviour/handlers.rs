@@ -101,3 +101,27 @@ fn a_handler_may_use_attached_heaps_and_the_global_one_but_not_attach() {
     let error = result.lock().unwrap().take().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InHandler);
 }
+
+/// The handler's last share goes inside the engine's call, and its captures panic when they are dropped.
+#[test]
+fn a_handler_that_removes_itself_may_panic_in_its_drop() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a capture's panic");
+        }
+    }
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let own = Arc::new(Mutex::new(None));
+    let (bomb, inner) = (Bomb, Arc::clone(&own));
+    let seen = Seen::default();
+    let registration = note(&seen, move |_| {
+        let _bomb = &bomb;
+        drop(inner.lock().unwrap().take());
+    });
+    *own.lock().unwrap() = Some(registration);
+    let result = catch_unwind(AssertUnwindSafe(|| mutator.release_memory()));
+    assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a capture's panic");
+    mutator.safepoint();
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}

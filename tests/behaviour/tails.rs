@@ -137,3 +137,21 @@ fn a_panic_while_filling_loses_nothing() {
     let metrics = mutator.metrics();
     assert_eq!((metrics.live.now, metrics.pending.now), (Tally::default(), Tally::default()));
 }
+
+/// Grown by another mutator it would change heaps, and be counted by the wrong one.
+#[test]
+fn a_tail_of_another_mutator_does_not_grow() {
+    let runtime = Runtime::new().unwrap();
+    let (first, second) = (runtime.attach().unwrap(), runtime.attach().unwrap());
+    let tail = first.alloc_tail_copy((), b"abc").unwrap();
+    let tail = match second.grow_tail(tail, 1_000, |_| 0) {
+        Err(GrowError::Foreign(tail)) => tail,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(first.grow_tail(tail, 1_000, |_| 0).unwrap().items().len(), 1_000);
+    for mutator in [&first, &second] {
+        mutator.collect(Budget::Unbounded);
+        let metrics = mutator.metrics();
+        assert_eq!((metrics.live.now, metrics.freed), (Tally::default(), metrics.allocated));
+    }
+}

@@ -178,3 +178,55 @@ fn a_handle_may_be_let_go_of_in_a_thread_local_destructor() {
     receiver.recv().unwrap();
     assert_eq!(runtime.idle_heaps(), usize::from(!cfg!(feature = "v2")));
 }
+
+/// A block that outlives its mutator keeps the heap from being given back, however many mutators have had it since.
+#[test]
+fn a_heap_with_a_block_in_use_is_never_destroyed() {
+    let runtime = Runtime::builder().idle_heaps(0).build().unwrap();
+    let layout = Layout::from_size_align(64, 8).unwrap();
+    let mutator = runtime.attach().unwrap();
+    let block = mutator.allocate(layout).unwrap();
+    let remote = mutator.remote_free();
+    drop(mutator);
+    // SAFETY: 64 bytes, in use.
+    unsafe { block.cast::<[u8; 64]>().write([7; 64]) };
+    for _ in 0..3 {
+        let mutator = runtime.attach().unwrap();
+        let others: Vec<_> = (0..1_000).map(|_| mutator.allocate(layout).unwrap()).collect();
+        assert!(!others.contains(&block));
+        for other in others {
+            // SAFETY: allocated with this layout.
+            unsafe { mutator.deallocate(other, layout) };
+        }
+    }
+    // SAFETY: as above.
+    assert_eq!(unsafe { block.cast::<[u8; 64]>().read() }, [7; 64]);
+    // SAFETY: allocated with this layout by the mutator that made `remote`.
+    unsafe { remote.free(block, layout) };
+}
+
+#[test]
+fn blocks_of_every_small_size_have_the_alignment_that_was_asked_for() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    for size in 0..40 {
+        for align in [1, 2, 4, 8, 16, 32, 64] {
+            let layout = Layout::from_size_align(size, align).unwrap();
+            let blocks: Vec<_> = (0..20)
+                .flat_map(|_| [mutator.allocate(layout).unwrap(), mutator.allocate_zeroed(layout).unwrap()])
+                .collect();
+            for block in blocks {
+                assert_eq!(block.as_ptr() as usize % align, 0, "{layout:?}");
+                // SAFETY: allocated with this layout.
+                unsafe { mutator.deallocate(block, layout) };
+            }
+        }
+    }
+}
+
+/// More heaps than the engine has at one time: 64,512.
+#[test]
+fn a_runtime_that_goes_gives_its_heaps_back() {
+    for _ in 0..if cfg!(small_tests) { 700 } else { 70_000 } {
+        Runtime::new().unwrap().attach().unwrap();
+    }
+}

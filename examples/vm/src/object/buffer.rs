@@ -85,7 +85,7 @@ impl<E: Trace + Default> Buffer<E> {
                 Err(GrowError::OutOfMemory(error)) => {
                     return Err(error.map(|tail| self.tail = Some(tail)));
                 }
-                Err(GrowError::Shared(_)) => unreachable!("by SOLE there is one handle"),
+                Err(error) => unreachable!("by SOLE there is one handle, and one mutator: {error}"),
             },
         };
         self.tail = Some(grown);

@@ -121,13 +121,12 @@ pub(crate) const fn counted(bytes: usize) -> u64 {
     (bytes as u64 + 15) & !15
 }
 
+/// The bytes counted for an object. Out of line: the way of simple objects, which know theirs, needs no frame then.
+///
 /// # Safety
 /// 1. `object` is of type `info` and its memory has not been freed.
-#[inline(always)]
+#[inline(never)]
 unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
-    if info.quick.units > 0 {
-        return u64::from(info.quick.bytes);
-    }
     // SAFETY: handed on (1).
     counted(unsafe { info.bytes_of(object) })
 }
@@ -237,22 +236,12 @@ impl Pending {
         let info = word.key().info();
         let bytes = match info.quick.units {
             // SAFETY: dead, not freed (1), its value untouched.
-            0 => unsafe { self.counted_slow(info, object) },
+            0 => unsafe { counted_bytes(info, object) },
             _ => u64::from(info.quick.bytes),
         };
         self.queued.set(self.queued.get().plus(bytes));
         header.set_word(word.dead(address(self.stack.get())));
         self.stack.set(Some(object));
-    }
-
-    /// The bytes counted for an object that is not simple. Out of line: the way of most objects needs no frame then.
-    ///
-    /// # Safety
-    /// 1. `object` is of type `info` and its memory has not been freed.
-    #[inline(never)]
-    unsafe fn counted_slow(&self, info: &TypeInfo, object: NonNull<Object>) -> u64 {
-        // SAFETY: handed on (1).
-        unsafe { counted_bytes(info, object) }
     }
 
     /// Frees an object that has just died and is a leaf, without queueing it.

@@ -9,6 +9,9 @@ use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, Trace, register_deferred_f
 
 const CASE: &str = "MIMALLOC_RUNTIME_EXIT_CASE";
 
+/// Fewer under tools that run a hundred times slower.
+const THREADS: usize = if cfg!(small_tests) { 30 } else { 300 };
+
 #[derive(Trace)]
 struct Node {
     next: Option<Ref<Node>>,
@@ -52,7 +55,7 @@ fn run(case: &str) {
             std::process::exit(7);
         }
         "threads that forget their mutators" => {
-            for _ in 0..300 {
+            for _ in 0..THREADS {
                 let runtime = runtime.clone();
                 let thread = thread::spawn(move || {
                     let mutator = runtime.attach().unwrap();
@@ -64,14 +67,14 @@ fn run(case: &str) {
             std::process::exit(7);
         }
         "threads that keep their mutators in a thread-local" => {
-            for _ in 0..300 {
+            for _ in 0..THREADS {
                 let runtime = runtime.clone();
                 thread::spawn(move || keep_in_a_thread_local(&runtime)).join().unwrap();
             }
             std::process::exit(7);
         }
         "threads that panic" => {
-            for _ in 0..50 {
+            for _ in 0..THREADS / 6 {
                 let runtime = runtime.clone();
                 let thread = thread::spawn(move || {
                     let mutator = runtime.attach().unwrap();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# AddressSanitizer over the unsafe code: reads and writes of freed objects, and the engine's C beside it. The engine takes
-# its memory from the operating system, where the sanitizer sees no objects; MI_TRACK_ASAN makes the engine tell it of each.
-# That it does is checked with planted faults; that nothing is reported without them, is the control.
+# AddressSanitizer over the unsafe code: reads and writes of freed objects, and the engine's C beside it. The engine
+# takes its memory from the operating system, where the sanitizer sees no objects; MI_TRACK_ASAN makes the engine tell
+# it of each. That it does is checked with planted faults; that nothing is reported without them, is the control.
 #
 # Leaks are not looked for: tests leak on purpose (cycles, forgotten mutators, immortal objects).
 set -euo pipefail
@@ -21,7 +21,7 @@ for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed blo
 done
 step "tests, AddressSanitizer" "${asan[@]}" "${cargo[@]}" --tests -- "${skip_messages[@]}"
 # The Lox machine keeps its references in encoded values and counts them itself. Each script is a process, for which the
-# sanitizer would mark the engine's whole reserve of memory; without EAGER_COMMIT only what is used, thirty times as fast.
-# (Not the tests of the compiler, which measure the stack: the sanitizer's own needs are in it.)
+# sanitizer would mark the engine's whole reserve of memory; without EAGER_COMMIT only what is used, thirty times as
+# fast. (Not the tests of the compiler, which measure the stack: the sanitizer's own needs are in it.)
 step "Lox tests, AddressSanitizer" "${asan[@]}" MIMALLOC_ARENA_EAGER_COMMIT=0 \
     cargo +nightly test --target "$host" -p lox-vm --lib --test language --test machine --test programs

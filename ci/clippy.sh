@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The lints of Cargo.toml are warnings while one works and errors here: the ones on unsafe code keep every `unsafe` to one
-# operation with its obligation named. Each engine and the crate without its default features compile other code.
+# The lints of Cargo.toml are warnings while one works and errors here: the ones on unsafe code keep every `unsafe` to
+# one operation with its obligation named. Each engine and the crate without its default features compile other code.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 need_component clippy clippy

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The example as a reader would try it: optimised, from the command line, on the program that shows what the crate is for.
+# The example as a reader would try it: optimised, from the command line, on the program that shows what the crate is
+# for.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 

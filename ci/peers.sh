@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# That the comparison with other collectors still builds and comes to its end. What it measures on a machine that others use
-# decides nothing here.
+# That the comparison with other collectors still builds and comes to its end. What it measures on a machine that others
+# use decides nothing here.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 

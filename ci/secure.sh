@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The engine's hardened build lays out pages and free lists differently, and nothing may depend on that. Small sizes: its
-# guard pages make large heaps slow.
+# The engine's hardened build lays out pages and free lists differently, and nothing may depend on that. Small sizes
+# do: it differs in how memory is laid out, not in how much there is.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 

@@ -10,8 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
 check=$(basename "$0" .sh)
 host=$(rustc -vV | sed -n 's/^host: //p')
-# The test of the derive macro's error messages starts a compiler for each, and they are the same under every engine and tool:
-# `ci/test.sh` runs it, the others do not.
+# The test of the derive macro's error messages starts a compiler for each, and they are the same under every engine and
+# tool: `ci/test.sh` runs it, the others do not.
 # shellcheck disable=SC2034
 skip_messages=(--skip errors_explain_themselves)
 
@@ -32,7 +32,7 @@ must_print() { step_with_text success "$@"; }
 must_report() { step_with_text failure "$@"; }
 
 step_with_text() {
-    local wanted=$1 name=$2 text=$3 outcome=success start=$SECONDS output
+    local wanted=$1 name=$2 text=$3 outcome=success start=$SECONDS output found
     shift 3
     output=$(mktemp)
     printf '== %s: %s\n' "$name" "$(printf '%q ' "$@")"
@@ -42,7 +42,8 @@ step_with_text() {
         printf 'FAILED: %s: expected %s with the text "%s"\n' "$name" "$wanted" "$text"
         wanted=neither
     fi
-    printf -- '-- %s: %d s, %s, "%s"\n' "$name" $((SECONDS - start)) "$outcome" "$(grep -m 1 -e "$text" "$output" || true)"
+    found=$(grep -m 1 -e "$text" "$output" || true)
+    printf -- '-- %s: %d s, %s, "%s"\n' "$name" $((SECONDS - start)) "$outcome" "$found"
     rm "$output"
     [[ $outcome = "$wanted" ]]
 }

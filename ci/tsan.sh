@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ThreadSanitizer over what threads share: the table of hook handlers, the pool of heaps, blocks freed on other threads,
-# threads and processes that end. The engine's C is built for it too, so that its atomics order what they order. A planted
-# race shows that races are seen past the suppressions.
+# threads and processes that end. The engine's C is built for it too, so that its atomics order what they order. A
+# planted race shows that races are seen past the suppressions.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 need_nightly

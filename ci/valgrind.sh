@@ -4,8 +4,8 @@
 # tell the tool of each object, and planted faults show that it does; that nothing is reported without them is the
 # control.
 #
-# MI_OPT_FREE_SMALL=0 keeps the engine's page headers out of the pages. Between the objects, memcheck takes them for a red
-# zone and for unwritten, and reports the engine's every access (mimalloc 3.6.0, mi_arenas_page_init_memory).
+# MI_OPT_FREE_SMALL=0 keeps the engine's page headers out of the pages. Between the objects, memcheck takes them for a
+# red zone and for unwritten, and reports the engine's every access (mimalloc 3.6.0, mi_arenas_page_init_memory).
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 need_package valgrind valgrind

@@ -1,9 +1,9 @@
 //! Planted faults: do the checkers of memory and threads see the objects in the engine's heaps at all?
 //!
-//! A memory checker knows the C library's `malloc` and `free`. The engine takes its memory from the operating system and
-//! tells a checker of its blocks only if it was built to; if it was not, everything passes under the checker, and nothing
-//! was checked. So `ci/asan.sh`, `ci/valgrind.sh` and `ci/tsan.sh` set the variable [`PLANT`] and demand a report from
-//! these tests. Without it they do the same at a time, or on a thread, where it is right.
+//! A memory checker knows the C library's `malloc` and `free`. The engine takes its memory from the operating system
+//! and tells a checker of its blocks only if it was built to; if it was not, everything passes under the checker, and
+//! nothing was checked. So `ci/asan.sh`, `ci/valgrind.sh` and `ci/tsan.sh` set the variable [`PLANT`] and demand a
+//! report from these tests. Without it they do the same at a time, or on a thread, where it is right.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -95,8 +95,8 @@ fn object_counted_by_two_threads() {
     let address = Ref::as_raw(&leaf).as_ptr().expose_provenance();
     let count = move || {
         let object: NonNull<Object> = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
-        // SAFETY: alive, the handle's, and on its thread; unless a fault is planted: then a checker of threads has to stop
-        // here.
+        // SAFETY: alive, the handle's, and on its thread; unless a fault is planted: then a checker of threads has to
+        // stop here.
         unsafe { raw::retain(object) };
         // SAFETY: as above; the reference just taken.
         unsafe { raw::release(object) };

@@ -20,6 +20,11 @@ fn main() {
     println!("cargo:rustc-cfg=engine=\"{engine}\"");
     println!("cargo:rustc-env=MIMALLOC_HEADER_VERSION={version}");
 
+    println!("cargo:rustc-check-cfg=cfg(engine_watches)");
+    if engine_watches() {
+        println!("cargo:rustc-cfg=engine_watches");
+    }
+
     // Our declarations of the engine's functions are checked by the C compiler against its headers: a wrong one does
     // not build. The object is empty and nothing links to it.
     cc::Build::new()
@@ -28,6 +33,18 @@ fn main() {
         .warnings(true)
         .warnings_into_errors(true)
         .compile("mimalloc_runtime_abi_check");
+}
+
+/// Whether the engine is built to find errors in the use of memory, by itself or with a tool. Then it is told of each free
+/// at once: no block is kept at hand.
+fn engine_watches() -> bool {
+    let feature = |name| std::env::var_os(name).is_some();
+    // The compiler's arguments with those of CFLAGS, which is how the engine is built for a tool.
+    let compiler = cc::Build::new().get_compiler();
+    let mut arguments = compiler.args().iter().map(|argument| argument.to_string_lossy());
+    feature("CARGO_FEATURE_SECURE")
+        || feature("CARGO_FEATURE_DEBUG")
+        || arguments.any(|argument| argument.starts_with("-DMI_TRACK_") || argument.starts_with("-fsanitize="))
 }
 
 /// `MI_MALLOC_VERSION` as a number: major, two digits minor, two digits patch.

@@ -21,12 +21,18 @@ fn leaf(mutator: &Mutator) -> Ref<u64> {
     mutator.alloc(7).expect("memory")
 }
 
+/// Keeps an object until a collection: its text has to be dropped, so it does not die at once.
+#[derive(Trace)]
+struct Keeper<T>(Ref<T>, String);
+
 /// Units that it takes to free an object that holds `value`, without the one unit for the object itself.
 fn units_to_free<T: Trace>(mutator: &Mutator, value: T) -> u64 {
-    drop(mutator.alloc(value).expect("memory"));
+    let object = mutator.alloc(value).expect("memory");
+    drop(mutator.alloc(Keeper(object, String::new())).expect("memory"));
     let progress = mutator.collect(Budget::Unbounded);
     assert!(progress.is_done());
-    progress.units - 1
+    let keeper = 1 + 1;
+    progress.units - keeper - 1
 }
 
 /// Notes its name when it is dropped.

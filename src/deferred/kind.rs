@@ -57,10 +57,11 @@ impl Quick {
         }
     }
 
-    /// Whether it is simple and has no slots either, so that freeing it at once is one unit.
+    /// The size in steps of 16 bytes if it is simple and has no slots either, so that freeing it at once is one unit; or 0.
     #[inline(always)]
-    pub(crate) fn is_leaf(&self) -> bool {
-        self.units == 1
+    pub(crate) const fn leaf(&self) -> u8 {
+        const { assert!(SMALL / OBJECT_ALIGN < 1 << 7) };
+        if self.units == 1 { (self.bytes as usize / OBJECT_ALIGN) as u8 } else { 0 }
     }
 }
 

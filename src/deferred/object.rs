@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!         63          48 47 46                 32 31                             0
-//! alive  |   type : 16  | 0|     flags : 15      |          count : 32           |
+//! alive  |   type : 16  | 0| 0 : 8  |  leaf : 7   |          count : 32           |
 //! dead   |   type : 16  | 1| 0 |            address of the next dead object / 16 |
 //!                            46..44                                    43..0
 //! ```
 //!
 //! Every object lies at a multiple of 16 below 2^48, so the address of the next dead object fits in 44 bits and a dead
-//! object still knows its type. Bit 47 tells the two forms apart. The flags are zero in this version.
+//! object still knows its type. Bit 47 tells the two forms apart. `leaf` is the size in steps of 16 bytes of an object that
+//! can be freed as it dies ([`Quick::leaf`]), so that its death has nothing to look up; 0 for all others.
 //!
 //! The count has ranges, as in Lean and Koka; [`COUNT_STATES`] is the one place that says which.
 
@@ -16,7 +17,7 @@ use core::cell::Cell;
 use core::ops::RangeInclusive;
 use core::ptr::NonNull;
 
-use super::kind::{TypeInfo, TypeKey};
+use super::kind::{Managed, Quick, TypeInfo, TypeKey};
 
 /// What a count means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,8 @@ pub const COUNT_STATES: [(RangeInclusive<u32>, CountState); 4] = [
     (0x8000_0000..=u32::MAX, CountState::Shared),
 ];
 
+const LEAF_SHIFT: u32 = 32;
+const LEAF_WIDTH: u32 = 7;
 const TYPE_SHIFT: u32 = 48;
 const DEAD: u64 = 1 << 47;
 const LINK_BITS: u64 = (1 << 44) - 1;
@@ -67,8 +70,15 @@ pub(crate) struct Word(u64);
 impl Word {
     /// A new object: one reference.
     #[inline(always)]
-    pub(crate) const fn alive(key: TypeKey) -> Word {
-        Word((key.get() as u64) << TYPE_SHIFT | 1)
+    pub(crate) const fn alive(key: TypeKey, quick: &Quick) -> Word {
+        Word((key.get() as u64) << TYPE_SHIFT | (quick.leaf() as u64) << LEAF_SHIFT | 1)
+    }
+
+    /// The bytes counted for the object if it is a leaf, or 0. Not for a dead one.
+    #[inline(always)]
+    pub(crate) const fn leaf_bytes(self) -> usize {
+        debug_assert!(!self.is_dead());
+        (self.0 >> LEAF_SHIFT) as usize % (1 << LEAF_WIDTH) * OBJECT_ALIGN
     }
 
     #[inline(always)]
@@ -141,8 +151,8 @@ pub struct Object {
 
 impl Object {
     #[inline(always)]
-    pub(crate) fn new(key: TypeKey) -> Object {
-        Object { word: Cell::new(Word::alive(key).0) }
+    pub(crate) fn new<T: Managed>() -> Object {
+        Object { word: Cell::new(Word::alive(TypeKey::of::<T>(), &T::INFO.quick).0) }
     }
 
     #[inline(always)]
@@ -212,7 +222,7 @@ mod tests {
             .collect();
         counts.extend([2, 3, 0x3fff_ffff, 0x4000_0000, 0xbfff_ffff]);
         for count in counts {
-            let word = Word::alive(KEY).with_count(count);
+            let word = Word::alive(KEY, &Quick::NONE).with_count(count);
             assert_eq!(word.count(), count);
             let local = word.state() == CountState::Local;
             let up = if local { count + 1 } else { count };
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_last_local_count_becomes_sticky_and_stays() {
-        let word = Word::alive(KEY).with_count(STICKY - 1).retained();
+        let word = Word::alive(KEY, &Quick::NONE).with_count(STICKY - 1).retained();
         assert_eq!(word.state(), CountState::Sticky);
         assert_eq!(word.retained(), word);
         assert_eq!(word.released(), (word, Death::Alive));
@@ -241,7 +251,7 @@ mod tests {
     fn a_dead_word_keeps_its_type_and_any_link_below_two_to_the_48() {
         for link in [0usize, 16, 0x7fff_ffff_fff0, 0x8000_0000_0000, 0xffff_ffff_fff0, 0x1234_5678_9ab0] {
             for key in [0u16, 1, 0x8000, u16::MAX] {
-                let dead = Word::alive(TypeKey::new(key)).with_count(u32::MAX).dead(link);
+                let dead = Word::alive(TypeKey::new(key), &Quick::NONE).with_count(u32::MAX).dead(link);
                 assert!(dead.is_dead());
                 assert_eq!(dead.link(), link);
                 assert_eq!(dead.key(), TypeKey::new(key));

@@ -35,11 +35,12 @@ pub(crate) unsafe trait Memory {
     /// 1. `block` was allocated here with this size and alignment and is not used again.
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize);
 
-    /// Frees a block of at most [`SMALL`] bytes and of no larger alignment than all objects have.
+    /// Frees a block of at most [`SMALL`] bytes and of no larger alignment than all objects have. `bytes` may be rounded up as
+    /// [`counted`] does.
     ///
     /// # Safety
     /// 1. As for `free`.
-    unsafe fn free_small(&self, block: NonNull<u8>);
+    unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize);
 }
 
 /// What a drain does with large blocks.
@@ -84,7 +85,7 @@ pub(crate) struct Pending {
     /// Where the visit of the object in hand panicked last, if it did.
     pub(super) panicked_at: Cell<Option<usize>>,
     large: Cell<Option<NonNull<Object>>>,
-    draining: Cell<bool>,
+    pub(super) draining: Cell<bool>,
     /// Where an object goes that dies in a visit, when it need not be this queue's: see [`Pending::set_route`].
     route: Cell<Option<Route>>,
     /// Every object that ever came into the queue, and every one that was freed from it: what is pending is the
@@ -244,16 +245,16 @@ impl Pending {
         self.stack.set(Some(object));
     }
 
-    /// Frees an object that has just died and is a leaf, without queueing it.
+    /// Frees the memory of a simple object that has just died and was not queued.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
-    /// 2. `object` is of a type that [is a leaf](super::kind::Quick::is_leaf), `info`, and came from `memory`.
+    /// 2. `object` is of a simple type of `bytes`, as they are counted, came from `memory`, and has given up its slots.
     #[inline(always)]
-    pub(crate) unsafe fn free_leaf<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo) {
-        self.at_once.set(self.at_once.get().plus(u64::from(info.quick.bytes)));
+    pub(crate) unsafe fn free_dead<M: Memory>(&self, memory: &M, object: NonNull<Object>, bytes: usize) {
+        self.at_once.set(self.at_once.get().plus(bytes as u64));
         // SAFETY: from this memory, small (2), and dead (1).
-        unsafe { memory.free_small(object.cast()) }
+        unsafe { memory.free_small(object.cast(), bytes) }
     }
 
     /// Notes bytes that were freed without their object: it moved to another block.

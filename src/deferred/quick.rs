@@ -46,7 +46,7 @@ impl Pending {
                     self.stack.set(linked(word));
                     run.queued += 1;
                 }
-                if !quick.is_leaf() {
+                if quick.units > 1 {
                     run.object = Some(next);
                     // SAFETY: an object of this type whose value is whole.
                     run.batch.carried = unsafe { (quick.release)(next, self) };
@@ -54,7 +54,7 @@ impl Pending {
                 }
                 run.objects += 1;
                 // SAFETY: from this memory (1), small, and by QUEUE nothing but the memory is left.
-                unsafe { memory.free_small(next.cast()) };
+                unsafe { memory.free_small(next.cast(), quick.bytes as usize) };
                 next = match run.batch.carried.or(self.stack.get()) {
                     Some(next) if run.objects < most => next,
                     _ => break,
@@ -67,6 +67,53 @@ impl Pending {
 
 /// The units of a simple object are at most so many: [`WHOLE`] slots and one free, rounded up to a power of two.
 const MOST_UNITS: u64 = (WHOLE as u64 + 1).next_power_of_two();
+
+impl Pending {
+    /// Whether [`free_simple`](Pending::free_simple) may be called: nothing is being worked on.
+    #[inline(always)]
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.draining.get() && self.in_hand.get().is_none()
+    }
+
+    /// Frees a simple object that has just died, without queueing it. What dies of it is queued.
+    ///
+    /// A panic in the visit passes through; then the object is in hand, as if it had been queued.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    /// 2. `object` is of a simple type with slots, which `quick` is of, and came from `memory`.
+    #[inline(always)]
+    pub(crate) unsafe fn free_simple<M: Memory>(&self, memory: &M, object: NonNull<Object>, quick: &Quick) {
+        debug_assert!(self.is_idle());
+        // The panic hook runs in the visit that panics, and it may be anything.
+        self.draining.set(true);
+        let guard = Visiting { pending: self, object };
+        // SAFETY: an object of this type whose value is whole (2).
+        let carried = unsafe { (quick.release)(object, self) };
+        core::mem::forget(guard);
+        self.draining.set(false);
+        if let Some(carried) = carried {
+            // SAFETY: it died in the visit, and nobody else knows of it.
+            unsafe { self.push(carried) };
+        }
+        // SAFETY: as above, and nothing but the memory is left.
+        unsafe { self.free_dead(memory, object, quick.bytes as usize) }
+    }
+}
+
+/// Runs when a visit of [`Pending::free_simple`] panics.
+struct Visiting<'a> {
+    pending: &'a Pending,
+    object: NonNull<Object>,
+}
+
+impl Drop for Visiting<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        visit_panicked(self.pending, self.object);
+        self.pending.draining.set(false);
+    }
+}
 
 /// What [`Pending::drain_quick`] has done. Booked when it ends, also by a panic.
 struct Batch<'a> {

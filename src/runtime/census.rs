@@ -1,10 +1,13 @@
 //! Test only: what the engine itself says is allocated, against what is counted.
 
+use core::alloc::Layout;
 use core::ffi::c_void;
 
-use crate::deferred::{Budget, OBJECT_ALIGN};
+use crate::deferred::{Budget, OBJECT_ALIGN, SMALL};
 use crate::sys::MiHeap;
 use crate::{Mutator, Pacing, Ref, Runtime};
+
+use super::magazine::MOST_BLOCKS;
 
 type Visitor = unsafe extern "C" fn(*const MiHeap, *const c_void, *mut c_void, usize, *mut c_void) -> bool;
 
@@ -12,8 +15,14 @@ unsafe extern "C" {
     fn mi_heap_visit_blocks(heap: *mut MiHeap, blocks: bool, visitor: Visitor, arg: *mut c_void) -> bool;
 }
 
-/// Blocks of the mutator's heap that the engine holds to be in use, and whether all lie as objects must.
+/// Blocks that are in use, once those that are kept at hand have been given back.
 fn engine_blocks(mutator: &Mutator) -> u64 {
+    mutator.state().heap.free_kept();
+    visible_blocks(mutator)
+}
+
+/// Blocks of the mutator's heap that the engine holds to be in use, all of which lie as objects must.
+fn visible_blocks(mutator: &Mutator) -> u64 {
     unsafe extern "C" fn count(
         _: *const MiHeap,
         _: *const c_void,
@@ -59,4 +68,78 @@ fn the_engine_agrees_with_the_counts() {
         mutator.collect(Budget::Unbounded);
         assert_eq!((engine_blocks(&mutator), counted_blocks(&mutator)), (0, 0));
     }
+}
+
+/// Blocks kept at hand are in use for the engine until memory is wanted back, and there are only so many of them.
+#[test]
+fn what_is_kept_at_hand_is_bounded_and_given_back() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let sizes = || (0..=SMALL + 64).step_by(8);
+    let layout = |size| Layout::from_size_align(size, 8).unwrap();
+    let blocks: Vec<_> =
+        (0..200).flat_map(|_| sizes()).map(|size| (mutator.allocate(layout(size)).unwrap(), layout(size))).collect();
+    for (block, layout) in blocks {
+        // SAFETY: allocated above with this layout.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+    assert_eq!(mutator.metrics().block_bytes, 0);
+    let lists = (SMALL / OBJECT_ALIGN + 1) as u64;
+    let kept = visible_blocks(&mutator);
+    assert_eq!(kept, lists * u64::from(MOST_BLOCKS));
+    // A beat empties one list.
+    let beat = Layout::from_size_align(64 << 10, 8).unwrap();
+    for beats in 1..=lists {
+        let block = mutator.allocate(beat).unwrap();
+        // SAFETY: allocated above with this layout.
+        unsafe { mutator.deallocate(block, beat) };
+        assert_eq!(visible_blocks(&mutator), (lists - beats) * u64::from(MOST_BLOCKS));
+    }
+    // SAFETY: as above.
+    unsafe { mutator.deallocate(mutator.allocate(layout(48)).unwrap(), layout(48)) };
+    assert_eq!(visible_blocks(&mutator), u64::from(MOST_BLOCKS.min(1)));
+    mutator.release_memory();
+    assert_eq!(visible_blocks(&mutator), 0);
+}
+
+/// Blocks of one class in all its sizes, from each way to allocate, freed and taken again: none reaches into another.
+#[test]
+fn every_size_of_a_class_fits_its_blocks() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let mut blocks = Vec::new();
+    for round in 0..4usize {
+        for size in (0..=2 * SMALL).step_by(1 + round) {
+            let layout = Layout::from_size_align(size, 1 << (size % 5)).unwrap();
+            let block = if size % 2 == 0 { mutator.allocate(layout) } else { mutator.allocate_zeroed(layout) }.unwrap();
+            assert_eq!(block.as_ptr() as usize % layout.align(), 0);
+            let block = if size % 7 == 0 {
+                // SAFETY: allocated above with this layout; `block` is not used again.
+                unsafe { mutator.reallocate(block, layout, size / 2) }.unwrap()
+            } else {
+                block
+            };
+            let size = if size % 7 == 0 { size / 2 } else { size };
+            // SAFETY: of this size.
+            unsafe { block.write_bytes(size as u8, size) };
+            blocks.push((block, Layout::from_size_align(size, layout.align()).unwrap()));
+        }
+        // Every third stays into the next round.
+        let mut index = 0;
+        blocks.retain(|&(block, layout)| {
+            index += 1;
+            // SAFETY: of this size, written above.
+            let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), layout.size()) };
+            assert!(bytes.iter().all(|byte| *byte == layout.size() as u8), "{layout:?}");
+            if index % 3 > 0 {
+                // SAFETY: allocated above with this layout.
+                unsafe { mutator.deallocate(block, layout) };
+            }
+            index % 3 == 0
+        });
+    }
+    for (block, layout) in blocks {
+        // SAFETY: as above.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+    assert_eq!(mutator.metrics().block_bytes, 0);
+    assert_eq!(engine_blocks(&mutator), 0);
 }

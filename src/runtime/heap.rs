@@ -9,6 +9,10 @@ use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{self, MiHeap, engine};
 
+#[cfg(doc)]
+use super::magazine::MOST_BLOCKS;
+use super::magazine::{Class, Magazines};
+
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
 #[derive(Debug)]
 pub(crate) struct IdleHeap(NonNull<MiHeap>);
@@ -44,6 +48,7 @@ fn no_heap() -> Error {
 pub(crate) struct Heap {
     heap: NonNull<MiHeap>,
     local: NonNull<engine::Local>,
+    magazines: Magazines,
 }
 
 impl Heap {
@@ -53,7 +58,7 @@ impl Heap {
     pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, (IdleHeap, Error)> {
         // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
         let Some(local) = (unsafe { engine::local(idle.0) }) else { return Err((idle, no_heap())) };
-        let heap = Heap { heap: idle.0, local };
+        let heap = Heap { heap: idle.0, local, magazines: Magazines::new() };
         // The first use, made here: inside a callback it would deadlock. Out of memory the engine hands out a placeholder
         // that fails every allocation, which shows here too.
         let Some(probe) = heap.malloc(16, 16) else { return Err((idle, no_heap())) };
@@ -67,6 +72,7 @@ impl Heap {
     /// # Safety
     /// 1. If `in_use` is 0, no block of the heap is allocated any more.
     pub(crate) unsafe fn release(self, in_use: u64) -> Option<IdleHeap> {
+        self.free_kept();
         // SAFETY: this thread's, and given up here.
         unsafe { engine::release_local(self.local) };
         let idle = IdleHeap(self.heap);
@@ -96,16 +102,16 @@ impl Heap {
     /// A block, or nothing when there is no memory. `size` may be anything up to `isize::MAX`.
     #[inline(always)]
     pub(crate) fn malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let block = if align <= OBJECT_ALIGN {
-            // Blocks of up to 8 bytes lie at multiples of 8 only, larger ones at multiples of 16.
-            let size = size.max(align);
-            if size <= engine::SMALL_MAX {
-                // SAFETY: this thread's; a small size.
-                unsafe { engine::malloc_small(self.local, size) }
-            } else {
-                // SAFETY: this thread's.
-                unsafe { engine::malloc(self.local, size) }
+        let block = if is_small(size, align) {
+            let class = Class::of(size);
+            if let Some(block) = self.magazines.take(class) {
+                return Some(block);
             }
+            // SAFETY: this thread's; a small size.
+            unsafe { engine::malloc_small(self.local, class.size()) }
+        } else if align <= OBJECT_ALIGN {
+            // SAFETY: this thread's.
+            unsafe { engine::malloc(self.local, size) }
         } else {
             // SAFETY: this thread's.
             unsafe { engine::malloc_aligned(self.local, size, align) }
@@ -114,10 +120,13 @@ impl Heap {
     }
 
     pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let block = if align <= OBJECT_ALIGN {
-            // As in `malloc`.
+        let block = if is_small(size, align) {
+            // In the size of its class: that is what it may be kept as when it is freed.
             // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.local, size.max(align)) }
+            unsafe { engine::zalloc(self.local, Class::of(size).size()) }
+        } else if align <= OBJECT_ALIGN {
+            // SAFETY: this thread's.
+            unsafe { engine::zalloc(self.local, size) }
         } else {
             // SAFETY: this thread's.
             unsafe { engine::zalloc_aligned(self.local, size, align) }
@@ -134,12 +143,12 @@ impl Heap {
         align: usize,
         new: usize,
     ) -> Option<NonNull<u8>> {
-        if new > engine::SMALL_MAX && align <= OBJECT_ALIGN {
+        if new > SMALL && align <= OBJECT_ALIGN {
             // SAFETY: this thread's; a live block (1).
             return NonNull::new(unsafe { engine::realloc(self.local, block.as_ptr().cast(), new) }.cast());
         }
-        // Never in place: a block of a small size is freed as small (`free`), so it must have been allocated as small. And
-        // the engine's `realloc` keeps no alignment above 16.
+        // Never in place: a small block is freed as one of its class (`free`), so it must have been allocated as one. And the
+        // engine's `realloc` keeps no alignment above 16.
         let copy = self.malloc(new, align)?;
         // SAFETY: both are of at least so many bytes, and are two blocks.
         unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
@@ -148,8 +157,21 @@ impl Heap {
         Some(copy)
     }
 
+    /// Gives the engine the blocks that are kept at hand.
+    pub(crate) fn free_kept(&self) {
+        // SAFETY: allocated as small, from this heap.
+        self.magazines.clear(|block| unsafe { engine::free_small(block) });
+    }
+
+    /// Gives the engine the blocks of one list, of another one each time: at most [`MOST_BLOCKS`] frees.
+    pub(crate) fn free_some_kept(&self) {
+        // SAFETY: as above.
+        self.magazines.clear_next(|block| unsafe { engine::free_small(block) });
+    }
+
     /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
     pub(crate) fn collect(&self) {
+        self.free_kept();
         // SAFETY: this thread's.
         unsafe { engine::collect(self.local, true) }
     }
@@ -177,9 +199,9 @@ unsafe impl Memory for Heap {
 
     #[inline(always)]
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        if bytes <= engine::SMALL_MAX && align <= OBJECT_ALIGN {
-            // SAFETY: allocated by `malloc` as small (1).
-            unsafe { self.free_small(block) }
+        if is_small(bytes, align) {
+            // SAFETY: of this size and alignment (1).
+            unsafe { self.free_small(block, bytes) }
         } else {
             // SAFETY: a live block (1).
             unsafe { sys::mi_free(block.as_ptr().cast()) }
@@ -187,11 +209,20 @@ unsafe impl Memory for Heap {
     }
 
     #[inline(always)]
-    unsafe fn free_small(&self, block: NonNull<u8>) {
-        const { assert!(SMALL <= engine::SMALL_MAX) };
-        // SAFETY: allocated by `malloc` as small (1).
-        unsafe { engine::free_small(block) }
+    unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
+        // SAFETY: allocated by `malloc` in this class (1).
+        if !unsafe { self.magazines.keep(block, Class::of(bytes)) } {
+            // SAFETY: allocated by `malloc` as small (1).
+            unsafe { engine::free_small(block) }
+        }
     }
+}
+
+/// Whether such a block is one of a [`Class`].
+#[inline(always)]
+const fn is_small(size: usize, align: usize) -> bool {
+    const { assert!(SMALL <= engine::SMALL_MAX) };
+    size <= SMALL && align <= OBJECT_ALIGN
 }
 
 /// The bytes that are counted for a raw block. Never 0.

@@ -4,6 +4,7 @@
 mod census;
 mod handle;
 mod heap;
+mod magazine;
 mod metrics;
 mod mutator;
 pub mod raw;

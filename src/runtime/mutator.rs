@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace, TypeKey};
+use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
 use crate::error::OutOfMemory;
 use crate::heartbeat::{self, Beat};
 use crate::sys::engine;
@@ -78,7 +78,7 @@ impl Mutator {
             return Err(OutOfMemory { value, bytes: layout.size() });
         };
         let place = block.cast::<Allocation<T>>();
-        let object = Allocation { header: Object::new(TypeKey::of::<T>()), value };
+        let object = Allocation { header: Object::new::<T>(), value };
         // SAFETY: fresh memory of this layout.
         unsafe { place.write(object) };
         // SAFETY: a new object of this type with a count of 1, which the handle takes over.

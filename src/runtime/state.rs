@@ -131,6 +131,7 @@ impl State {
             return None;
         }
         self.step(Cause::OutOfMemory, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        self.heap.free_kept();
         // The forced call that the engine made before it gave up was ours, and so is the one that it makes now.
         heartbeat::claim_forced();
         heartbeat::causing(retry)
@@ -235,14 +236,38 @@ impl State {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
         // SAFETY: dead and not freed (1).
-        let info = unsafe { object.as_ref() }.info();
+        let word = unsafe { object.as_ref() }.word();
+        let leaf_bytes = word.leaf_bytes();
         // A leaf is one unit: freeing it here costs less than queueing it.
-        if info.quick.is_leaf() && this.attached.get() {
-            // SAFETY: dead (1), a leaf, from this heap.
-            unsafe { this.pending.free_leaf(&this.heap, object, info) };
+        if leaf_bytes > 0 && this.attached.get() {
+            // SAFETY: dead (1), a leaf of this size, from this heap.
+            unsafe { this.pending.free_dead(&this.heap, object, leaf_bytes) };
             return;
         }
-        if !this.pending.has_work() {
+        // SAFETY: handed on (1, 2).
+        unsafe { State::retire_with_slots(state, object) }
+    }
+
+    /// The rest of `retire`, out of line so that a leaf's death needs no frame.
+    ///
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn retire_with_slots(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: dead and not freed (1).
+        let quick = &unsafe { object.as_ref() }.info().quick;
+        let was_empty = !this.pending.has_work();
+        if quick.units > 1 && !this.retires_now.get() && this.pending.is_idle() {
+            // SAFETY: dead (1), simple with slots, from this heap.
+            this.guarded(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
+            if was_empty && this.pending.has_work() {
+                this.arm();
+            }
+            return;
+        }
+        if was_empty {
             this.arm();
         }
         // SAFETY: dead, and ours alone (1).
@@ -272,11 +297,11 @@ impl State {
         resume_if_possible(panic);
     }
 
-    /// Something is about to be pending: from here on allocation pays in installments. What was allocated before is paid for,
-    /// as nothing was pending (the pacer's theory), unless large blocks were.
+    /// The queue was empty, and is not any more or is about to be filled: from here on allocation pays in installments. What
+    /// was allocated before is paid for, as nothing was pending (the pacer's theory), unless large blocks were.
     fn arm(&self) {
         let bytes = self.clock.settle();
-        if self.pending.tally().bytes > 0 {
+        if self.pending.large().objects > 0 {
             self.pacer.charge(bytes);
         }
         self.sample(0);
@@ -307,6 +332,7 @@ impl State {
             None => Cause::Installment,
             Some(_) => {
                 self.pacer.charge(self.pacer.pacing().installment() as u64);
+                self.heap.free_some_kept();
                 Cause::Beat
             }
         };

@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, offset_of};
 use core::ptr::NonNull;
 
-use crate::deferred::{Managed, Object, Quick, Residue, Slots, Trace, Tracer, TypeInfo, TypeKey, drop_items};
+use crate::deferred::{Managed, Object, Quick, Residue, Slots, Trace, Tracer, TypeInfo, drop_items};
 use crate::error::OutOfMemory;
 
 use super::handle::Ref;
@@ -166,7 +166,7 @@ impl<'a, H: Trace, E: Trace> Filling<'a, H, E> {
         let front = this.block.cast::<Front<H, E>>().as_ptr();
         // Field by field: the front's own padding may reach into the items, and beyond a small block.
         // SAFETY: the header comes first.
-        unsafe { object.write(Object::new(TypeKey::of::<Tail<H, E>>())) };
+        unsafe { object.write(Object::new::<Tail<H, E>>()) };
         // SAFETY: within the block.
         unsafe { (*front).len = this.filled };
         // SAFETY: within the block.

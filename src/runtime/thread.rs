@@ -46,9 +46,22 @@ fn set_routes(head: &Cell<*const State>) {
 /// 1. The last reference to `object`, an object of this thread, was just given up, and nobody else knows of its death.
 #[inline(never)]
 pub(super) unsafe fn retire(object: NonNull<Object>) {
+    match only() {
+        // SAFETY: the state of an object lives at least as long as the object; dead and its own (1).
+        Some(state) => unsafe { State::retire(state, object) },
+        // SAFETY: handed on (1).
+        None => unsafe { retire_among_many(object) },
+    }
+}
+
+/// # Safety
+/// 1. As for [`retire`].
+#[cold]
+#[inline(never)]
+unsafe fn retire_among_many(object: NonNull<Object>) {
     // SAFETY: dead, not freed, of this thread (1).
     let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object; dead and its own (1).
+    // SAFETY: as in `retire`.
     unsafe { State::retire(state, object) }
 }
 
@@ -70,38 +83,34 @@ pub(super) fn strike(state: &State) {
     });
 }
 
-/// The state that owns `object`.
+/// This thread's state, if it is the only one.
+#[inline(always)]
+fn only() -> Option<NonNull<State>> {
+    let head = NonNull::new(STATES.with(Cell::get).cast_mut());
+    debug_assert!(head.is_some(), "an object without a mutator");
+    // SAFETY: an object is on this thread, and by THREAD its owner is on the list.
+    let head = unsafe { head.unwrap_unchecked() };
+    // SAFETY: by THREAD alive.
+    unsafe { head.as_ref() }.next.get().is_null().then_some(head)
+}
+
+/// The state that owns `object`: of several isolates on one thread, the engine knows which heap a block is of.
 ///
 /// # Safety
 /// 1. `object` is an object of this thread whose memory has not been freed.
-#[inline(always)]
 pub(super) unsafe fn owner(object: NonNull<Object>) -> NonNull<State> {
-    let head = STATES.with(Cell::get);
-    debug_assert!(!head.is_null(), "an object without a mutator");
-    // SAFETY: the object (1) has an owner on this thread, and by THREAD that is on the list.
-    let head = unsafe { NonNull::new_unchecked(head.cast_mut()) };
-    // SAFETY: by THREAD alive.
-    if unsafe { head.as_ref() }.next.get().is_null() {
-        return head;
+    if let Some(state) = only() {
+        return state;
     }
-    // SAFETY: handed on (1).
-    unsafe { search(head, object) }
-}
-
-/// Several isolates on one thread: the engine knows which heap a block is of.
-///
-/// # Safety
-/// As for [`owner`].
-#[cold]
-unsafe fn search(head: NonNull<State>, object: NonNull<Object>) -> NonNull<State> {
-    let mut at = head;
-    loop {
+    let mut at = NonNull::new(STATES.with(Cell::get).cast_mut());
+    while let Some(found) = at {
         // SAFETY: by THREAD alive.
-        let state = unsafe { at.as_ref() };
+        let state = unsafe { found.as_ref() };
         // SAFETY: not freed, and of this thread (1).
         if unsafe { state.heap.owns(object.cast()) } {
-            return at;
+            return found;
         }
-        at = NonNull::new(state.next.get().cast_mut()).expect("an object's owner is on its thread's list");
+        at = NonNull::new(state.next.get().cast_mut());
     }
+    unreachable!("an object's owner is on its thread's list")
 }

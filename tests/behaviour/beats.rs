@@ -70,10 +70,10 @@ fn allocation_pays_for_freeing() {
     let kept: Vec<_> = (0..5_000).map(|_| node(&mutator, None, None)).collect();
     let metrics = mutator.metrics();
     let freed: u64 = steps.borrow().iter().map(|step| step.progress.freed.objects).sum();
-    assert_eq!(metrics.freed.objects, freed);
+    assert_eq!(metrics.freed.objects, freed + 1, "by steps, save the head of the chain");
     assert_eq!(steps.borrow().len() as u64, metrics.steps.count);
     // A ratio of 2: 5,000 objects pay for 10,000 of the same size, less what the last installment has not paid.
-    assert!((9_900..=10_000).contains(&freed), "{freed}");
+    assert!((9_900..10_000).contains(&freed), "{freed}");
     assert!(steps.borrow().iter().all(|step| matches!(step.cause, Cause::Installment | Cause::Beat)));
     assert!(steps.borrow().iter().any(|step| step.cause == Cause::Beat));
     drop(kept);

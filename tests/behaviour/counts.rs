@@ -50,7 +50,7 @@ fn a_count_that_saturates_sticks() {
 #[test]
 fn a_dead_object_cannot_be_taken_up_again() {
     let mutator = Runtime::new().unwrap().attach().unwrap();
-    let object = Ref::into_raw(node(&mutator, None, None));
+    let object = Ref::into_raw(mutator.alloc(String::from("queued when it dies")).unwrap());
     // SAFETY: alive.
     assert!(unsafe { raw::try_retain(object) });
     for _ in 0..2 {

@@ -39,13 +39,16 @@ pub(crate) struct Built {
     /// Slots and objects: the units that freeing all of it takes.
     pub(crate) units: u64,
     pub(crate) objects: u64,
+    /// Those of the root, if its drop frees it.
+    pub(crate) root_units: u64,
     /// Objects whose free is left for a place that may wait.
     pub(crate) large: u64,
 }
 
 impl Built {
+    /// The root is an object of two slots, or not one that its drop frees.
     fn new<T: 'static>(root: T, slots: u64, objects: u64) -> Built {
-        Built { root: Box::new(root), units: slots + objects, objects, large: 0 }
+        Built { root: Box::new(root), units: slots + objects, objects, root_units: 3, large: 0 }
     }
 }
 
@@ -110,6 +113,7 @@ pub(crate) fn texts(mutator: &Mutator, texts: u64) -> Built {
         head = Some(mutator.alloc(Text { next: head, bytes: Some(bytes), small: [small(), small()] }).unwrap());
     }
     let mut built = Built::new(head, texts * (4 + 2), texts * 4);
+    built.root_units = 5;
     built.large = texts;
     built
 }

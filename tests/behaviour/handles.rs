@@ -89,14 +89,32 @@ fn sharing_is_counted() {
     assert_eq!(mutator.metrics().freed.objects, 101);
 }
 
+#[derive(Trace)]
+struct Named {
+    name: String,
+}
+
+/// What frees at once: an object with nothing to drop and no more than 8 slots. What it alone kept alive does not.
 #[test]
-fn an_object_without_references_is_freed_by_the_drop_itself() {
+fn a_simple_object_is_freed_by_the_drop_itself() {
     let mutator = Runtime::new().unwrap().attach().unwrap();
+    let counts = || {
+        let metrics = mutator.metrics();
+        (metrics.freed.objects, metrics.pending.now.objects, metrics.steps.count)
+    };
     drop(mutator.alloc([1u64; 8]).unwrap());
-    let metrics = mutator.metrics();
-    assert_eq!((metrics.freed.objects, metrics.pending.now.objects, metrics.steps.count), (1, 0, 0));
+    assert_eq!(counts(), (1, 0, 0));
     drop(mutator.alloc(Small { next: None }).unwrap());
-    assert_eq!(mutator.metrics().pending.now.objects, 1);
+    assert_eq!(counts(), (2, 0, 0));
+    let inner = mutator.alloc(Small { next: None }).unwrap();
+    drop(mutator.alloc(Small { next: Some(inner) }).unwrap());
+    assert_eq!(counts(), (3, 1, 0));
+    drop(mutator.alloc(Named { name: "queued".into() }).unwrap());
+    assert_eq!(counts(), (3, 2, 0));
+    drop(mutator.alloc(std::array::from_fn::<Option<Ref<Small>>, 8, _>(|_| None)).unwrap());
+    drop(mutator.alloc(std::array::from_fn::<Option<Ref<Small>>, 9, _>(|_| None)).unwrap());
+    assert_eq!(counts(), (4, 3, 0));
+    assert_eq!(mutator.collect(Budget::Unbounded).freed.objects, 3);
 }
 
 #[derive(Trace)]

@@ -107,13 +107,12 @@ impl Meter {
         match budget {
             Budget::Units(units) => self.units_left = self.units_left.min(units),
             Budget::Bytes(bytes) => self.bytes_left = self.bytes_left.min(bytes),
-            // A duration too long to be added is no limit.
             Budget::Time(time) => {
-                self.deadline = Instant::now().checked_add(time).map(|at| Deadline {
-                    at,
-                    next_look: CLOCK_UNITS,
-                    passed: time.is_zero(),
-                });
+                // A duration too long to be added is no limit.
+                let Some(at) = Instant::now().checked_add(time) else { return };
+                if self.deadline.as_ref().is_none_or(|earlier| at < earlier.at) {
+                    self.deadline = Some(Deadline { at, next_look: CLOCK_UNITS, passed: time.is_zero() });
+                }
             }
             Budget::Unbounded => {}
         }

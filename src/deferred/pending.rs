@@ -257,9 +257,9 @@ impl Pending {
         unsafe { memory.free_small(object.cast(), bytes) }
     }
 
-    /// Notes bytes that were freed without their object: it moved to another block.
-    pub(crate) fn count_freed_bytes(&self, bytes: u64) {
-        self.at_once.set(self.at_once.get().and(Tally { objects: 0, bytes }));
+    /// Notes what was freed without a death: the old block of an object that moved, or one that was not finished.
+    pub(crate) fn count_freed(&self, freed: Tally) {
+        self.at_once.set(self.at_once.get().and(freed));
     }
 
     /// Works the queue off for as long as `meter` admits.

@@ -53,7 +53,8 @@ struct ThreadHook {
     causing: Cell<u32>,
     /// Set while handlers run, and while none may.
     in_handler: Cell<bool>,
-    unseen_forced: Cell<bool>,
+    /// Forced calls that we did not cause and handlers have not been told of.
+    unseen_forced: Cell<u32>,
     calls: Cell<Calls>,
     /// The payload of the first panic of a handler, boxed once more so that the pointer is thin; null for none. A raw
     /// pointer, as a `Box` would give the thread-local a destructor (rule 3).
@@ -66,7 +67,7 @@ thread_local! {
             mutators: Cell::new(0),
             causing: Cell::new(0),
             in_handler: Cell::new(false),
-            unseen_forced: Cell::new(false),
+            unseen_forced: Cell::new(0),
             calls: Cell::new(Calls { routine: 0, forced: 0, forced_elsewhere: 0 }),
             parked: Cell::new(ptr::null_mut()),
         }
@@ -96,7 +97,7 @@ unsafe extern "C" fn trampoline(force: bool, _count_of_the_theap: c_ulonglong, _
         };
         hook.calls.set(calls);
         if call == HookCall::ForcedElsewhere {
-            hook.unseen_forced.set(true);
+            hook.unseen_forced.set(hook.unseen_forced.get().saturating_add(1));
         } else {
             run_handlers(hook, call);
         }
@@ -162,7 +163,9 @@ pub(crate) fn causing<R>(f: impl FnOnce() -> R) -> R {
 /// An allocation of ours has found no memory, so the engine's last forced call was ours: it is not told again.
 pub(crate) fn claim_forced() {
     HOOK.with(|hook| {
-        if hook.unseen_forced.replace(false) {
+        let unseen = hook.unseen_forced.get();
+        if unseen > 0 {
+            hook.unseen_forced.set(unseen - 1);
             let mut calls = hook.calls.get();
             calls.forced_elsewhere -= 1;
             calls.forced += 1;
@@ -198,13 +201,13 @@ pub(crate) fn calls() -> Calls {
 /// Whether there is a forced call to tell of or a panic to resume.
 #[inline]
 pub(crate) fn has_news() -> bool {
-    HOOK.with(|hook| hook.unseen_forced.get() || !hook.parked.get().is_null())
+    HOOK.with(|hook| hook.unseen_forced.get() > 0 || !hook.parked.get().is_null())
 }
 
 /// Tells the handlers of a forced call that was not ours, if there was one since the last time.
 pub(crate) fn take_unseen_forced() {
     HOOK.with(|hook| {
-        if hook.unseen_forced.replace(false) {
+        if hook.unseen_forced.replace(0) > 0 {
             run_handlers(hook, HookCall::ForcedElsewhere);
         }
     });

@@ -137,13 +137,12 @@ impl State {
         heartbeat::causing(retry)
     }
 
-    /// Takes an allocation back that was counted but whose object never came to be.
+    /// Gives back an allocation whose object was not finished.
     ///
     /// # Safety
-    /// 1. `block` came from `allocate_object` with this layout and holds no object.
-    pub(super) unsafe fn unallocate_object(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        self.allocated.set(self.allocated.get().less(Tally { objects: 1, bytes: counted(bytes) }));
-        self.forget_bytes(bytes);
+    /// 1. `block` came from `allocate_object` or `resize_object`, is of this layout and holds no object any more.
+    pub(super) unsafe fn discard_object(&self, block: NonNull<u8>, bytes: usize, align: usize) {
+        self.pending.count_freed(Tally { objects: 1, bytes: counted(bytes) });
         // SAFETY: from this heap, with this layout (1).
         unsafe { self.heap.free(block, bytes, align) }
     }
@@ -175,7 +174,7 @@ impl State {
         match moved {
             Some(_) => {
                 self.allocated.set(self.allocated.get().and(Tally { objects: 0, bytes: charge }));
-                self.pending.count_freed_bytes(counted(old));
+                self.pending.count_freed(Tally { objects: 0, bytes: counted(old) });
             }
             None => self.forget_bytes(new),
         }
@@ -262,7 +261,11 @@ impl State {
         if quick.units > 1 && !this.retires_now.get() && this.pending.is_idle() {
             // SAFETY: dead (1), simple with slots, from this heap.
             this.guarded(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
-            if was_empty && this.pending.has_work() {
+            if !this.attached.get() {
+                // A referent was another mutator's, and what died of it has detached this one.
+                // SAFETY: handed on (2).
+                unsafe { State::retired_now(state) }
+            } else if was_empty && this.pending.has_work() {
                 this.arm();
             }
             return;

@@ -195,7 +195,7 @@ impl<H, E> Drop for Filling<'_, H, E> {
             unsafe { head.drop_in_place() };
         }
         // SAFETY: allocated with this layout; no object is left in it.
-        unsafe { self.mutator.state().unallocate_object(self.block, self.layout.size(), self.layout.align()) }
+        unsafe { self.mutator.state().discard_object(self.block, self.layout.size(), self.layout.align()) }
     }
 }
 

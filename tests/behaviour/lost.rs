@@ -199,6 +199,36 @@ fn a_mutator_may_be_detached_by_an_object_of_its_own() {
     }
 }
 
+/// The drop of a handle visits the object at once; what dies of it belongs to an eager mutator, and detaches the first.
+#[test]
+fn a_mutator_may_be_detached_while_an_object_of_its_own_gives_up_its_slots() {
+    struct Detacher(Rc<RefCell<Option<Mutator>>>);
+    impl Drop for Detacher {
+        fn drop(&mut self) {
+            drop(self.0.take());
+        }
+    }
+    #[derive(Trace)]
+    struct Detaches(#[trace(skip)] Detacher);
+    #[derive(Trace)]
+    struct Parent(Ref<Detaches>, Option<Ref<Node>>);
+
+    let runtime = Runtime::new().unwrap();
+    let eager = runtime.attaching().pacing(Pacing::eager()).attach().unwrap();
+    let first = Rc::new(RefCell::new(Some(runtime.attach().unwrap())));
+    let child = eager.alloc(Detaches(Detacher(Rc::clone(&first)))).unwrap();
+    let parent = {
+        let borrowed = first.borrow();
+        let mutator = borrowed.as_ref().unwrap();
+        mutator.alloc(Parent(child, Some(node(mutator, Some(node(mutator, None, None)), None)))).unwrap()
+    };
+    drop(parent);
+    assert!(first.borrow().is_none());
+    // Everything of the first is gone, and its heap waits for the next.
+    assert_eq!(runtime.idle_heaps(), usize::from(!cfg!(feature = "v2")));
+    assert_eq!(eager.metrics().live.now.objects, 0);
+}
+
 #[test]
 fn detaching_with_work_pending_frees_it_all() {
     let runtime = Runtime::new().unwrap();

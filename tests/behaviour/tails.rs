@@ -136,6 +136,7 @@ fn a_panic_while_filling_loses_nothing() {
     assert_eq!(count.get(), 0);
     let metrics = mutator.metrics();
     assert_eq!((metrics.live.now, metrics.pending.now), (Tally::default(), Tally::default()));
+    assert_eq!((metrics.allocated.objects, metrics.freed), (2, metrics.allocated));
 }
 
 /// Grown by another mutator it would change heaps, and be counted by the wrong one.

@@ -11,9 +11,9 @@
 //! pointer wide. The value's type says which references it holds: `#[derive(Trace)]`, without `unsafe`. A string or an array
 //! is a [`Tail`]. A VM that keeps references in words of its own encoding uses [`raw`].
 //!
-//! **Death.** When the last reference to an object goes, the object is queued, and that is all: dropping the root of ten
-//! million objects takes as long as dropping the root of one. The queue costs no memory, since a dead object's header links
-//! to the next.
+//! **Death.** When the last reference to an object goes, at most that object is freed, and what dies of it is queued: dropping
+//! the root of ten million objects takes as long as dropping the root of one. The queue costs no memory, since a dead object's
+//! header links to the next.
 //!
 //! **Collection in budgets.** [`Mutator::collect`] works the queue off for as long as a [`Budget`] admits and says in a
 //! [`Progress`] what it did and what is left. A unit of work is one slot visited or one object freed. A budget of `B` units
@@ -50,7 +50,7 @@
 //! }
 //! assert_eq!(list.as_ref().unwrap().value, 999_999.0);
 //!
-//! drop(list); // queues one object
+//! drop(list); // frees one object and queues one
 //! let progress = mutator.collect(Budget::Units(1_000)); // frees some 500 of the million
 //! assert!(progress.units <= 1_000 + mimalloc_runtime::SLACK_UNITS && !progress.is_done());
 //! assert!(mutator.collect(Budget::Unbounded).is_done());

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
 
-use super::object::{OBJECT_ALIGN, Object};
+use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
 use super::pending::{Pending, SMALL, WHOLE, counted};
 use super::trace::{Slots, Tracer};
 
@@ -36,7 +36,7 @@ pub(crate) struct Quick {
     pub(crate) units: u8,
     /// The bytes counted for it.
     pub(crate) bytes: u32,
-    /// Releases all its slots at once, and returns the last object that died of it. Not called for a type without slots.
+    /// Releases all its slots at once, and returns the first object that died of it. Not called for a type without slots.
     pub(crate) release: Release,
 }
 
@@ -57,11 +57,11 @@ impl Quick {
         }
     }
 
-    /// The size in steps of 16 bytes if it is simple and has no slots either, so that freeing it at once is one unit; or 0.
+    /// What the header says of it: its size in steps of 16 bytes, and above that whether it is a leaf.
     #[inline(always)]
-    pub(crate) const fn leaf(&self) -> u8 {
-        const { assert!(SMALL / OBJECT_ALIGN < 1 << 7) };
-        if self.units == 1 { (self.bytes as usize / OBJECT_ALIGN) as u8 } else { 0 }
+    pub(crate) const fn flags(&self) -> u8 {
+        const { assert!(SMALL / OBJECT_ALIGN < 1 << SIZE_WIDTH) };
+        (self.bytes as usize / OBJECT_ALIGN) as u8 | ((self.units == 1) as u8) << SIZE_WIDTH
     }
 }
 

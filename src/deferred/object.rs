@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!         63          48 47 46                 32 31                             0
-//! alive  |   type : 16  | 0| 0 : 8  |  leaf : 7   |          count : 32           |
+//! alive  |   type : 16  | 0| 0 : 7 | leaf | size:7|          count : 32           |
 //! dead   |   type : 16  | 1| 0 |            address of the next dead object / 16 |
 //!                            46..44                                    43..0
 //! ```
 //!
 //! Every object lies at a multiple of 16 below 2^48, so the address of the next dead object fits in 44 bits and a dead
-//! object still knows its type. Bit 47 tells the two forms apart. `leaf` is the size in steps of 16 bytes of an object that
-//! can be freed as it dies ([`Quick::leaf`]), so that its death has nothing to look up; 0 for all others.
+//! object still knows its type. Bit 47 tells the two forms apart. `size` is that of a simple object ([`Quick`]) in steps of 16
+//! bytes, and 0 for all others; `leaf` marks a simple object without slots. So the death of most objects has nothing to
+//! look up.
 //!
 //! The count has ranges, as in Lean and Koka; [`COUNT_STATES`] is the one place that says which.
 
@@ -45,8 +46,9 @@ pub const COUNT_STATES: [(RangeInclusive<u32>, CountState); 4] = [
     (0x8000_0000..=u32::MAX, CountState::Shared),
 ];
 
-const LEAF_SHIFT: u32 = 32;
-const LEAF_WIDTH: u32 = 7;
+const FLAGS_SHIFT: u32 = 32;
+/// The bits of a simple object's size; the bit above them marks a leaf.
+pub(super) const SIZE_WIDTH: u32 = 7;
 const TYPE_SHIFT: u32 = 48;
 const DEAD: u64 = 1 << 47;
 const LINK_BITS: u64 = (1 << 44) - 1;
@@ -71,14 +73,21 @@ impl Word {
     /// A new object: one reference.
     #[inline(always)]
     pub(crate) const fn alive(key: TypeKey, quick: &Quick) -> Word {
-        Word((key.get() as u64) << TYPE_SHIFT | (quick.leaf() as u64) << LEAF_SHIFT | 1)
+        Word((key.get() as u64) << TYPE_SHIFT | (quick.flags() as u64) << FLAGS_SHIFT | 1)
     }
 
-    /// The bytes counted for the object if it is a leaf, or 0. Not for a dead one.
+    /// The bytes counted for the object if it is simple, or 0. Not for one that is queued.
     #[inline(always)]
-    pub(crate) const fn leaf_bytes(self) -> usize {
+    pub(crate) const fn simple_bytes(self) -> usize {
         debug_assert!(!self.is_dead());
-        (self.0 >> LEAF_SHIFT) as usize % (1 << LEAF_WIDTH) * OBJECT_ALIGN
+        (self.0 >> FLAGS_SHIFT) as usize % (1 << SIZE_WIDTH) * OBJECT_ALIGN
+    }
+
+    /// Whether the object is simple and has no slots. Not for one that is queued.
+    #[inline(always)]
+    pub(crate) const fn is_leaf(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 >> (FLAGS_SHIFT + SIZE_WIDTH) & 1 != 0
     }
 
     #[inline(always)]

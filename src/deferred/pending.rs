@@ -122,11 +122,10 @@ pub(crate) const fn counted(bytes: usize) -> u64 {
     (bytes as u64 + 15) & !15
 }
 
-/// The bytes counted for an object. Out of line: the way of simple objects, which know theirs, needs no frame then.
+/// The bytes counted for an object.
 ///
 /// # Safety
 /// 1. `object` is of type `info` and its memory has not been freed.
-#[inline(never)]
 unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
     // SAFETY: handed on (1).
     counted(unsafe { info.bytes_of(object) })
@@ -232,16 +231,36 @@ impl Pending {
     #[inline(always)]
     pub(crate) unsafe fn push(&self, object: NonNull<Object>) {
         // SAFETY: dead, not freed (1).
+        match unsafe { header(object) }.word().simple_bytes() {
+            // SAFETY: handed on (1).
+            0 => unsafe { self.push_looked_up(object) },
+            // SAFETY: handed on (1).
+            bytes => unsafe { self.push_bytes(object, bytes as u64) },
+        }
+    }
+
+    /// Queues an object whose size its type must say. Out of line: the way of simple objects needs no frame then.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[inline(never)]
+    unsafe fn push_looked_up(&self, object: NonNull<Object>) {
+        // SAFETY: dead, not freed (1).
+        let info = unsafe { header(object) }.info();
+        // SAFETY: as above, of this type, its value untouched.
+        let bytes = unsafe { counted_bytes(info, object) };
+        // SAFETY: handed on (1).
+        unsafe { self.push_bytes(object, bytes) }
+    }
+
+    /// # Safety
+    /// 1. As for [`push`](Pending::push); `bytes` are counted for it.
+    #[inline(always)]
+    unsafe fn push_bytes(&self, object: NonNull<Object>, bytes: u64) {
+        // SAFETY: dead, not freed (1).
         let header = unsafe { header(object) };
-        let word = header.word();
-        let info = word.key().info();
-        let bytes = match info.quick.units {
-            // SAFETY: dead, not freed (1), its value untouched.
-            0 => unsafe { counted_bytes(info, object) },
-            _ => u64::from(info.quick.bytes),
-        };
         self.queued.set(self.queued.get().plus(bytes));
-        header.set_word(word.dead(address(self.stack.get())));
+        header.set_word(header.word().dead(address(self.stack.get())));
         self.stack.set(Some(object));
     }
 

@@ -10,7 +10,7 @@ use super::pending::{Memory, Pending, SMALL, WHOLE, header, linked, pop};
 impl Pending {
     /// Works off simple objects, for as long as the budget admits without being asked again. True if there was one.
     ///
-    /// The last object that dies in a visit is *carried*: it is worked off next without having been queued, so that a chain
+    /// The first object that dies in a visit is *carried*: it is worked off next without having been queued, so that a chain
     /// of simple objects never touches the queue. What is counted is kept in a [`Batch`] and booked when that goes: no code of
     /// the user's runs in here (`Trace`, obligation 5), save where an object of another mutator dies whose deaths are worked
     /// off at once. Such code sees objects of this batch as still pending, and may queue more.

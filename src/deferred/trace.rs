@@ -88,13 +88,13 @@ pub struct Tracer<'a> {
     carry: Carry,
 }
 
-/// What becomes of the last object that dies in a visit.
+/// What becomes of the first object that dies in a visit.
 #[derive(Debug)]
 enum Carry {
     /// It is queued like the others.
     Never,
     /// It is handed to the drain.
-    Last(Option<NonNull<Object>>),
+    First(Option<NonNull<Object>>),
 }
 
 impl<'a> Tracer<'a> {
@@ -104,12 +104,12 @@ impl<'a> Tracer<'a> {
         Tracer { pending, skip: cursor, left, cursor, cut: false, carry: Carry::Never }
     }
 
-    /// Visits all slots of `value`, of which there are few, and returns the last object that died of it, not queued. What the
+    /// Visits all slots of `value`, of which there are few, and returns the first object that died of it, not queued. What the
     /// compiler makes of it keeps no cursor: that is written only if the visit panics.
     #[inline(always)]
     pub(crate) fn whole<T: Trace>(pending: &'a Pending, value: &T) -> Option<NonNull<Object>> {
         let mut tracer = Tracer::resume(pending, 0, usize::MAX);
-        tracer.carry = Carry::Last(None);
+        tracer.carry = Carry::First(None);
         value.trace(&mut tracer);
         let carried = tracer.carried();
         core::mem::forget(tracer);
@@ -120,7 +120,7 @@ impl<'a> Tracer<'a> {
     fn carried(&self) -> Option<NonNull<Object>> {
         match self.carry {
             Carry::Never => None,
-            Carry::Last(carried) => carried,
+            Carry::First(carried) => carried,
         }
     }
 
@@ -156,13 +156,10 @@ impl<'a> Tracer<'a> {
     /// 1. The last reference to `child` was just given up, and nobody else knows of it.
     #[inline(always)]
     unsafe fn died(&mut self, child: NonNull<Object>) {
-        let queued = match &mut self.carry {
-            Carry::Last(carried) if self.pending.is_alone() => carried.replace(child),
-            _ => Some(child),
-        };
-        if let Some(queued) = queued {
-            // SAFETY: this one, or an earlier one of which the same holds (1).
-            unsafe { self.pending.push_visited(queued) };
+        match &mut self.carry {
+            Carry::First(carried @ None) if self.pending.is_alone() => *carried = Some(child),
+            // SAFETY: handed on (1).
+            _ => unsafe { self.pending.push_visited(child) },
         }
     }
 

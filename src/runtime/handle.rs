@@ -13,9 +13,10 @@ use super::raw;
 
 /// A counted reference to an object of a mutator's heap. One pointer wide, also as `Option<Ref<T>>`.
 ///
-/// Dropping the last one does not tear the object down: it is queued, and freed by later collection steps. So a drop
-/// takes constant time, whatever hangs on the object. (An object without references and without anything to drop is freed
-/// then and there. So is everything under [`Schedule::Eager`](crate::Schedule::Eager), and once the mutator is detached.)
+/// Dropping the last one takes constant time, whatever hangs on the object. A *simple* object (no more than 8 slots and 1 KiB,
+/// nothing to drop but references) is freed then and there, at most 9 units of work, and what dies of it is queued; any other
+/// is queued itself. Later collection steps free what is queued. (Everything is freed at once under
+/// [`Schedule::Eager`](crate::Schedule::Eager), and when the mutator has been detached.)
 ///
 /// A handle belongs to the thread of its mutator, and may outlive the mutator there.
 ///

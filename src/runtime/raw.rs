@@ -24,7 +24,8 @@ pub unsafe fn retain(object: NonNull<Object>) {
     unsafe { object.as_ref() }.retain();
 }
 
-/// Gives one reference up; the object is queued if it was the last. Constant time.
+/// Gives one reference up. If it was the last, the object is freed or queued, as when a [`Ref`](crate::Ref) is dropped.
+/// Constant time.
 ///
 /// # Safety
 /// 1. `object` is alive, and the caller owns one counted reference to it, which it does not use again.
@@ -41,7 +42,8 @@ pub unsafe fn release(object: NonNull<Object>) {
 ///
 /// # Safety
 /// 1. The memory of `object` has not been freed: it is alive, or it has died and its value has not been dropped yet. (The
-///    `Drop` of a field of the object, for instance, is a moment at which a table can still be told.)
+///    `Drop` of a field of the object, for instance, is a moment at which a table can still be told. Objects without such a
+///    field may be freed as they die.)
 #[inline(always)]
 pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
     // SAFETY: not freed (1).

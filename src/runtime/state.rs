@@ -236,11 +236,10 @@ impl State {
         let this = unsafe { state.as_ref() };
         // SAFETY: dead and not freed (1).
         let word = unsafe { object.as_ref() }.word();
-        let leaf_bytes = word.leaf_bytes();
         // A leaf is one unit: freeing it here costs less than queueing it.
-        if leaf_bytes > 0 && this.attached.get() {
+        if word.is_leaf() && this.attached.get() {
             // SAFETY: dead (1), a leaf of this size, from this heap.
-            unsafe { this.pending.free_dead(&this.heap, object, leaf_bytes) };
+            unsafe { this.pending.free_dead(&this.heap, object, word.simple_bytes()) };
             return;
         }
         // SAFETY: handed on (1, 2).

@@ -15,10 +15,10 @@ impl<const SLOTS: usize> Drop for Node<SLOTS> {
     fn drop(&mut self) {
         // An empty vector allocates nothing: nodes that come off the stack are dropped without links.
         let mut stack = Vec::new();
-        stack.extend(self.links.iter().filter_map(Cell::take));
+        stack.extend(self.links.iter().rev().filter_map(Cell::take));
         while let Some(node) = stack.pop() {
             if let Some(node) = Rc::into_inner(node) {
-                stack.extend(node.links.iter().filter_map(Cell::take));
+                stack.extend(node.links.iter().rev().filter_map(Cell::take));
             }
         }
     }

@@ -10,6 +10,7 @@ mod mutator;
 pub mod raw;
 mod setup;
 mod state;
+mod subscribers;
 mod tail;
 mod thread;
 
@@ -18,4 +19,5 @@ pub use heap::RemoteFree;
 pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use setup::{Attach, Builder, Latency, Runtime};
+pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};

@@ -16,10 +16,11 @@ use crate::heartbeat::{self, Beat, Clock};
 
 use super::heap::{FreedElsewhere, Heap, counted_block};
 use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
-use super::setup::Shared;
+use super::mutator::Mutator;
+use super::setup::{Attach, Shared};
+use super::subscribers::Subscribers;
 use super::thread;
 
-type BeatHandler = Box<dyn FnMut(Beat)>;
 type StepObserver = Box<dyn FnMut(&Step)>;
 
 /// A mutator's heap, queue, clock and debt.
@@ -47,7 +48,7 @@ pub(super) struct State {
     /// Steps running on this state. While there are any it is not freed.
     pins: Cell<u32>,
     polling: Cell<bool>,
-    handlers: RefCell<Vec<BeatHandler>>,
+    subscribers: Subscribers,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
     /// Whether `parked` holds something.
@@ -78,7 +79,7 @@ impl State {
             retires_now: Cell::new(eager),
             pins: Cell::new(0),
             polling: Cell::new(false),
-            handlers: RefCell::default(),
+            subscribers: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
             has_parked: Cell::new(false),
@@ -219,6 +220,15 @@ impl State {
         self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
     }
 
+    /// Charges the clock for work that was not done here, as if a block had been allocated and freed.
+    pub(super) fn charge(&self, bytes: u64) {
+        let due = self.clock.charge(bytes);
+        self.blocks_freed.set(self.blocks_freed.get() + bytes);
+        if due {
+            self.poll(0);
+        }
+    }
+
     pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
         &self.elsewhere
     }
@@ -352,14 +362,18 @@ impl State {
         self.polling.set(false);
     }
 
+    /// Calls the handlers that are due. Those added meanwhile wait for the next beat, those removed meanwhile are not called.
     fn run_beat_handlers(&self, beat: Beat) {
-        // Taken out while they run, so that a handler may add one. Handlers are never removed.
-        let mut handlers = self.handlers.take();
-        for handler in &mut handlers {
-            self.guarded(|| handler(beat));
+        // SAFETY: this state, which a poll is running on and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        let mut ids = self.subscribers.ids();
+        while let Some((id, mut handler)) = self.subscribers.take_due(ids.clone(), beat.number) {
+            ids.start = id + 1;
+            self.guarded(|| handler(&mutator, beat));
+            if let Some(unwanted) = self.subscribers.put_back(id, handler) {
+                self.guarded(|| drop(unwanted));
+            }
         }
-        let added = self.handlers.replace(handlers);
-        self.handlers.borrow_mut().extend(added);
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.
@@ -453,8 +467,16 @@ impl State {
         self.parked.take()
     }
 
-    pub(super) fn add_beat_handler(&self, handler: BeatHandler) {
-        self.handlers.borrow_mut().push(handler);
+    pub(super) fn subscribers(&self) -> &Subscribers {
+        &self.subscribers
+    }
+
+    pub(super) fn child(&self) -> Attach {
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn set_observer(&self, observer: StepObserver) {
@@ -528,7 +550,7 @@ impl State {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
-        this.guarded(|| drop(this.handlers.take()));
+        this.guarded(|| this.subscribers.clear());
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);

@@ -254,11 +254,7 @@ impl Mutator {
     /// })?;
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
-    pub fn on_beat(
-        &self,
-        when: When,
-        handler: impl FnMut(&Mutator, Beat) + 'static,
-    ) -> Result<Subscription, Error> {
+    pub fn on_beat(&self, when: When, handler: impl FnMut(&Mutator, Beat) + 'static) -> Result<Subscription, Error> {
         self.state().subscribers().add(self.beats(), when, Box::new(handler))
     }
 

@@ -93,8 +93,7 @@ impl Subscribers {
         let mut list = self.list.borrow_mut();
         let first = list.partition_point(|subscriber| subscriber.id < ids.start);
         let due = |subscriber: &&mut Subscriber| subscriber.due <= beat && subscriber.handler.is_some();
-        let subscriber =
-            list[first..].iter_mut().take_while(|subscriber| subscriber.id < ids.end).find(due)?;
+        let subscriber = list[first..].iter_mut().take_while(|subscriber| subscriber.id < ids.end).find(due)?;
         if let When::Every(beats) = subscriber.when {
             let periods = (beat - subscriber.due) / beats + 1;
             subscriber.due = subscriber.due.saturating_add(periods.saturating_mul(beats));

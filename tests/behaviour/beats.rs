@@ -299,7 +299,11 @@ fn cached_work_is_charged_again() {
         assert_eq!(cost, 3200);
         let mut rounds = 0;
         while mutator.check_deadline().is_ok() {
-            if cached { mutator.charge(cost) } else { compute(&mutator) }
+            if cached {
+                mutator.charge(cost)
+            } else {
+                compute(&mutator)
+            }
             rounds += 1;
         }
         ends.push((rounds, mutator.beats(), mutator.charged()));

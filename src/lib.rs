@@ -87,7 +87,7 @@ mod deferred;
 mod error;
 mod heartbeat;
 mod runtime;
-mod sys;
+pub mod sys;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,

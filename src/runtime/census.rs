@@ -4,15 +4,15 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 
 use crate::deferred::{Budget, OBJECT_ALIGN, SMALL};
-use crate::sys::MiHeap;
+use crate::sys::mi_heap_t;
 use crate::{Mutator, Pacing, Ref, Runtime};
 
 use super::magazine::MOST_BLOCKS;
 
-type Visitor = unsafe extern "C" fn(*const MiHeap, *const c_void, *mut c_void, usize, *mut c_void) -> bool;
+type Visitor = unsafe extern "C" fn(*const mi_heap_t, *const c_void, *mut c_void, usize, *mut c_void) -> bool;
 
 unsafe extern "C" {
-    fn mi_heap_visit_blocks(heap: *mut MiHeap, blocks: bool, visitor: Visitor, arg: *mut c_void) -> bool;
+    fn mi_heap_visit_blocks(heap: *mut mi_heap_t, blocks: bool, visitor: Visitor, arg: *mut c_void) -> bool;
 }
 
 /// Blocks that are in use, once those that are kept at hand have been given back.
@@ -24,7 +24,7 @@ fn engine_blocks(mutator: &Mutator) -> u64 {
 /// Blocks of the mutator's heap that the engine holds to be in use, all of which lie as objects must.
 fn visible_blocks(mutator: &Mutator) -> u64 {
     unsafe extern "C" fn count(
-        _: *const MiHeap,
+        _: *const mi_heap_t,
         _: *const c_void,
         block: *mut c_void,
         size: usize,

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::deferred::{Pacer, Pacing};
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Clock};
+use crate::sys;
 use crate::sys::engine::{self, EngineOption};
 
 use super::heap::{Heap, IdleHeap};
@@ -60,8 +61,8 @@ impl Builder {
     ///   with.
     /// - [`ErrorKind::SettingConflict`]: another runtime of this process has set one of the options otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
-        let (header, linked) = (env!("MIMALLOC_HEADER_VERSION"), engine::version());
-        if header.parse() != Ok(linked) {
+        let (header, linked) = (sys::MI_MALLOC_VERSION, engine::version());
+        if header != linked {
             return Err(Error::new(
                 ErrorKind::EngineMismatch,
                 format!(

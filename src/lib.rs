@@ -95,6 +95,8 @@ pub use deferred::{
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
 pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_deferred_free};
+#[cfg(feature = "allocator_api2")]
+pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref, RemoteFree,
     Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,

@@ -15,6 +15,8 @@ use crate::sys::engine;
 
 use super::handle::{Allocation, Ref};
 use super::heap::{Heap, MOST_BYTES, RemoteFree};
+#[cfg(feature = "allocator_api2")]
+use super::heap_ref::HeapRef;
 use super::metrics::{Cause, Metrics, Step};
 use super::setup::Attach;
 use super::state::{State, resume_if_possible};
@@ -179,11 +181,7 @@ impl Mutator {
 
     #[inline(always)]
     fn block(&self, layout: Layout, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Result<NonNull<u8>, OutOfMemory> {
-        let failed = OutOfMemory { value: (), bytes: layout.size() };
-        if layout.size() > MOST_BYTES {
-            return Err(failed);
-        }
-        self.state().allocate_block(layout.size(), take).ok_or(failed)
+        self.state().allocate_block(layout.size(), take).ok_or(OutOfMemory { value: (), bytes: layout.size() })
     }
 
     /// The block in another size; contents up to the smaller of the two sizes are kept. On failure the old block stays.
@@ -203,11 +201,8 @@ impl Mutator {
     ) -> Result<NonNull<u8>, OutOfMemory> {
         let failed = OutOfMemory { value: (), bytes: new_size };
         let new = Layout::from_size_align(new_size, layout.align()).map_err(|_| failed)?;
-        // SAFETY: of this mutator, with this layout (1).
-        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new.size()) };
-        let moved = self.block(new, resize)?;
-        self.state().block_freed(layout.size());
-        Ok(moved)
+        // SAFETY: of this mutator, with this layout, and not used again if it was moved (1, 2).
+        unsafe { self.state().resize_block(block, layout, new.size()) }.ok_or(failed)
     }
 
     /// Frees a block.
@@ -216,9 +211,15 @@ impl Mutator {
     /// 1. `block` was allocated by this mutator with this `layout`, and is not used again.
     #[inline]
     pub unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        self.state().block_freed(layout.size());
-        // SAFETY: of this mutator's heap, with this layout (1).
-        unsafe { crate::deferred::Memory::free(&self.state().heap, block, layout.size(), layout.align()) }
+        // SAFETY: of this mutator, with this layout, not used again (1).
+        unsafe { self.state().free_block(block, layout) }
+    }
+
+    /// A handle of this mutator's heap, for containers to allocate from.
+    #[cfg(feature = "allocator_api2")]
+    pub fn heap(&self) -> HeapRef {
+        // SAFETY: ATTACHED.
+        unsafe { HeapRef::new(self.state) }
     }
 
     /// Something with which other threads can free this mutator's raw blocks.
@@ -360,7 +361,8 @@ impl Mutator {
     /// Detaches the mutator: frees everything dead, gives its heap to the runtime's pool, and says what lives on.
     ///
     /// **Not bounded.** Call [`collect`](Mutator::collect) until it is done first if it should be; what remains then takes
-    /// constant time, the engine's part apart. While objects of it live on, its heap is not handed to another mutator, and
+    /// constant time, the engine's part apart. While objects of it live on, or handles of its heap, that is not handed to
+    /// another mutator, and
     /// an object that dies is freed at once together with all that dies of it, without recursion.
     ///
     /// # Panics

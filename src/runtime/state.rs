@@ -541,6 +541,7 @@ impl State {
         self.pending.is_draining()
     }
 
+    #[cfg(feature = "allocator_api2")]
     pub(super) fn is_attached(&self) -> bool {
         self.attached.get()
     }

@@ -21,6 +21,12 @@ pub enum ErrorKind {
     EngineMismatch,
     /// The engine could not make a heap: out of memory, or of heaps.
     NoHeap,
+    /// The engine in use has no such thing: the other version does.
+    Unsupported,
+    /// The engine or the system refused: the text says what and why.
+    Refused,
+    /// Other threads may be at work where the caller has to be alone.
+    NotAlone,
     /// The call was made from inside a deferred-free handler, where the engine must not be entered anew.
     InHandler,
 }

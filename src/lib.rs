@@ -84,6 +84,7 @@
 extern crate self as mimalloc_runtime;
 
 mod deferred;
+pub mod engine;
 mod error;
 mod heartbeat;
 mod runtime;

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
+use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{self, engine, mi_heap_t};
 
@@ -23,6 +24,7 @@ unsafe impl Send for IdleHeap {}
 
 impl IdleHeap {
     pub(crate) fn new() -> Result<IdleHeap, Error> {
+        heap_is_made();
         engine::heap_new().map(IdleHeap).ok_or_else(no_heap)
     }
 
@@ -90,6 +92,42 @@ impl Heap {
     #[cfg(test)]
     pub(crate) fn engine_heap(&self) -> NonNull<mi_heap_t> {
         self.heap
+    }
+
+    /// Ties it to a NUMA node; `None` for none.
+    pub(crate) fn set_numa_node(&self, node: Option<u32>) {
+        let node = node.map_or(-1, |node| i32::try_from(node).unwrap_or(i32::MAX));
+        // SAFETY: alive.
+        unsafe { engine::set_numa_node(self.heap, node) }
+    }
+
+    /// What the engine has counted of it.
+    pub(crate) fn stats(&self) -> Result<EngineStats, Error> {
+        // SAFETY: alive, and taken up by this thread.
+        let stats = unsafe { engine::heap_stats(self.heap, self.local) }?;
+        Ok(EngineStats::from(&stats))
+    }
+
+    /// Its areas. The blocks that are kept at hand go back first, so that what is in use is in use by somebody.
+    ///
+    /// # Safety
+    /// 1. No other thread frees into the heap meanwhile.
+    pub(crate) unsafe fn areas(&self) -> Vec<Area> {
+        self.free_kept();
+        let mut count = 0;
+        // SAFETY: alone (1).
+        unsafe { engine::visit_areas(self.heap, &mut |_| count += 1) };
+        // The walk holds a lock, so memory is there before it; and this thread makes no area meanwhile.
+        let mut areas = Vec::with_capacity(count);
+        // SAFETY: as above; nothing is allocated.
+        unsafe {
+            engine::visit_areas(self.heap, &mut |area| {
+                if areas.len() < areas.capacity() {
+                    areas.push(Area::from(area));
+                }
+            });
+        }
+        areas
     }
 
     /// # Safety

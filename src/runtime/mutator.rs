@@ -9,6 +9,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
+use crate::engine::{Area, EngineStats, deliver_messages, has_messages};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, OutOfMemory};
 use crate::heartbeat::{self, Beat, DeadlinePassed};
 use crate::sys::engine;
@@ -116,8 +119,8 @@ impl Mutator {
         progress
     }
 
-    /// A place where the embedder's own state is in order: tells handlers of forced engine calls that they have not seen,
-    /// and resumes a panic of user code that was kept.
+    /// A place where the embedder's own state is in order: tells handlers of forced engine calls that they have not seen, and of
+    /// the engine's messages, and resumes a panic of user code that was kept.
     ///
     /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same.
     ///
@@ -125,10 +128,10 @@ impl Mutator {
     /// With the payload of the first panic of user code since the last safepoint.
     ///
     /// # Cost
-    /// Three loads when there is nothing to tell.
+    /// Four loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
-        if self.state().has_parked_panic() || heartbeat::has_news() {
+        if self.state().has_parked_panic() || heartbeat::has_news() || has_messages() {
             self.tell_news();
         }
     }
@@ -139,6 +142,7 @@ impl Mutator {
             return;
         }
         heartbeat::take_unseen_forced();
+        deliver_messages();
         if let Some(payload) = self.state().take_parked_panic().or_else(heartbeat::take_parked_panic) {
             resume_unwind(payload);
         }
@@ -354,6 +358,31 @@ impl Mutator {
     /// What has been counted so far.
     pub fn metrics(&self) -> Metrics {
         self.state().metrics()
+    }
+
+    /// What the engine has counted of this mutator's heap.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on version 2, which counts for the process alone.
+    ///
+    /// # Cost
+    /// Some microseconds.
+    pub fn engine_stats(&self) -> Result<EngineStats, Error> {
+        self.state().heap.stats()
+    }
+
+    /// The areas of this mutator's heap: how the engine has laid out its blocks, by size, and how full they are.
+    /// [`SizeClass::of`](crate::engine::SizeClass::of) adds them up.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left:
+    ///   the engine's walk must have the heap to itself.
+    /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free).
+    ///
+    /// # Cost
+    /// Two walks over all areas, some microseconds each of them: **not bounded**.
+    pub fn areas(&self) -> Result<Vec<Area>, Error> {
+        self.state().areas()
     }
 
     // ---- the end ----

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::deferred::{Pacer, Pacing};
+use crate::engine::{EngineOptions, apply};
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Clock};
 use crate::sys;
-use crate::sys::engine::{self, EngineOption};
+use crate::sys::engine;
 
 use super::heap::{Heap, IdleHeap};
 use super::mutator::Mutator;
@@ -31,12 +32,13 @@ pub enum Latency {
 #[derive(Clone, Debug)]
 pub struct Builder {
     latency: Latency,
+    engine: EngineOptions,
     idle_heaps: usize,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { latency: Latency::Low, idle_heaps: 64 }
+        Builder { latency: Latency::Low, engine: EngineOptions::new(), idle_heaps: 64 }
     }
 }
 
@@ -45,6 +47,12 @@ impl Builder {
     #[must_use]
     pub fn latency(self, latency: Latency) -> Builder {
         Builder { latency, ..self }
+    }
+
+    /// Options of the engine. They go before those of [`latency`](Builder::latency).
+    #[must_use]
+    pub fn engine(self, options: EngineOptions) -> Builder {
+        Builder { engine: options, ..self }
     }
 
     /// How many heaps of detached mutators to keep for the next ones; 64 if not said. Each holds what its pages hold, some
@@ -59,7 +67,8 @@ impl Builder {
     /// # Errors
     /// - [`ErrorKind::EngineMismatch`]: the program links another mimalloc than the one whose headers this crate was built
     ///   with.
-    /// - [`ErrorKind::SettingConflict`]: another runtime of this process has set one of the options otherwise.
+    /// - [`ErrorKind::SettingConflict`]: another runtime of this process has set one of the options otherwise, or one
+    ///   that a heap is made with comes too late.
     pub fn build(self) -> Result<Runtime, Error> {
         let (header, linked) = (sys::MI_MALLOC_VERSION, engine::version());
         if header != linked {
@@ -71,45 +80,12 @@ impl Builder {
                 ),
             ));
         }
-        if self.latency == Latency::Low {
-            apply(engine::LATENCY_PRESET)?;
-        }
+        let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
+        apply(&self.engine.or(preset))?;
         heartbeat::install();
         let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };
         Ok(Runtime { shared: Arc::new(shared) })
     }
-}
-
-/// What runtimes have set so far. The engine has one set of options for the process.
-static APPLIED: Mutex<Vec<(EngineOption, core::ffi::c_long)>> = Mutex::new(Vec::new());
-
-/// Sets all of the options or, when one has been set otherwise, none.
-fn apply(options: &[(EngineOption, core::ffi::c_long)]) -> Result<(), Error> {
-    let mut applied = APPLIED.lock();
-    for (option, wanted) in options {
-        let ours = applied.iter().find(|(set, _)| set == option);
-        if let Some((_, set)) = ours.filter(|(_, set)| set != wanted || engine::option_get(*option) != *set) {
-            return Err(Error::new(
-                ErrorKind::SettingConflict,
-                format!(
-                    "mimalloc's option {} should be {wanted}, but a runtime of this process set it to {set} and it now is {}: \
-                     use the same settings for all runtimes, or Latency::Engine to leave them alone",
-                    option.name,
-                    engine::option_get(*option)
-                ),
-            ));
-        }
-    }
-    // An allocation under the lock: no handler may come to want it too.
-    heartbeat::quietly(|| {
-        for (option, wanted) in options {
-            if !applied.iter().any(|(set, _)| set == option) {
-                engine::option_set(*option, *wanted);
-                applied.push((*option, *wanted));
-            }
-        }
-    });
-    Ok(())
 }
 
 /// What the mutators of one runtime share.
@@ -188,6 +164,7 @@ pub struct Attach {
     pacing: Pacing,
     beat_bytes: u64,
     deadline: Option<u64>,
+    numa_node: Option<u32>,
 }
 
 impl Runtime {
@@ -214,7 +191,13 @@ impl Runtime {
 
     /// Settings for a mutator.
     pub fn attaching(&self) -> Attach {
-        Attach { runtime: self.clone(), pacing: Pacing::default(), beat_bytes: Attach::BEAT_BYTES, deadline: None }
+        Attach {
+            runtime: self.clone(),
+            pacing: Pacing::default(),
+            beat_bytes: Attach::BEAT_BYTES,
+            deadline: None,
+            numa_node: None,
+        }
     }
 
     /// How many heaps wait for a mutator.
@@ -236,13 +219,24 @@ impl Attach {
     /// Settings like those of a mutator, for another one that has as many beats left.
     pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock) -> Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
-        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes: clock.beat_bytes(), deadline }
+        let beat_bytes = clock.beat_bytes();
+        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes, deadline, numa_node: None }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
     #[must_use]
     pub fn deadline(self, deadline: Option<u64>) -> Attach {
         Attach { deadline, ..self }
+    }
+
+    /// The NUMA node from which the heap takes its memory, as far as it can; none if not said. A number that the machine does not
+    /// have stands for what is left of it after division by the number of nodes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on version 2.
+    pub fn numa_node(self, node: u32) -> Result<Attach, Error> {
+        engine::heaps_have_numa_nodes()?;
+        Ok(Attach { numa_node: Some(node), ..self })
     }
 
     /// How freeing is paced.
@@ -283,6 +277,8 @@ impl Attach {
         heartbeat::quietly(|| {
             engine::init_thread();
             let (heap, in_use) = self.runtime.shared.take_heap()?;
+            // Also when none was asked for: whoever had the heap before may have.
+            heap.set_numa_node(self.numa_node);
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
             clock.set_deadline(self.deadline);

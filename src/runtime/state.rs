@@ -5,7 +5,7 @@ use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::panic::AssertUnwindSafe;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use crate::deferred::{
     Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Stop, Tally, addressable, counted,
 };
+use crate::engine::Area;
+use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Beat, Clock};
 
 use super::heap::{FreedElsewhere, Heap, MOST_BYTES, counted_block};
@@ -562,6 +564,27 @@ impl State {
         // Acquire: pairs with the Release in `RemoteFree::free`.
         let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
         self.clock.charged() - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
+    }
+
+    /// The areas of the heap.
+    pub(super) fn areas(&self) -> Result<Vec<Area>, Error> {
+        if heartbeat::in_handler() {
+            return Err(Error::new(
+                ErrorKind::InHandler,
+                "a heap cannot be walked from within a deferred-free handler, as the engine is at work on it: do it later",
+            ));
+        }
+        // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
+        if Arc::strong_count(&self.elsewhere) > 1 || self.inherited > 0 {
+            return Err(Error::new(
+                ErrorKind::NotAlone,
+                "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \
+                 first, and free the blocks that earlier mutators have left",
+            ));
+        }
+        fence(Ordering::Acquire);
+        // SAFETY: nobody else has, or can come by, something to free into it with.
+        Ok(unsafe { self.heap.areas() })
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.

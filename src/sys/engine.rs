@@ -7,8 +7,10 @@
 //! | at detach | the theap is deleted, its pages are free for the next thread | nothing: the heap waits for its own thread |
 //! | huge ranges purged inside `free` | yes, unless `arena_purge_immediate_size` is raised | only when the delay is 0 |
 
-use core::ffi::{c_int, c_long, c_void};
+use core::ffi::{CStr, c_int, c_long, c_void};
 use core::ptr::NonNull;
+
+use crate::error::{Error, ErrorKind};
 
 use super::mi_heap_t;
 
@@ -26,18 +28,75 @@ pub(crate) const SMALL_MAX: usize = super::MI_SMALL_SIZE_MAX;
 pub(crate) struct EngineOption {
     pub(crate) id: super::mi_option_t,
     pub(crate) name: &'static str,
+    /// Whether the engine reads it when a heap is made, and not afterwards.
+    pub(crate) before_heaps: bool,
+}
+
+/// An option with the number and the name that the engine has for it.
+macro_rules! option {
+    ($id:ident, $name:literal) => {
+        EngineOption { id: super::$id, name: $name, before_heaps: false }
+    };
+}
+
+/// Options that only version 3 has.
+macro_rules! v3_options {
+    ($($(#[$doc:meta])* $const:ident = $id:ident, $name:literal, $before_heaps:literal;)*) => {$(
+        $(#[$doc])*
+        #[cfg(engine = "v3")]
+        pub(crate) const $const: Option<EngineOption> =
+            Some(EngineOption { before_heaps: $before_heaps, ..option!($id, $name) });
+        $(#[$doc])*
+        #[cfg(engine = "v2")]
+        pub(crate) const $const: Option<EngineOption> = None;
+    )*};
 }
 
 /// Milliseconds that a free range waits before its pages are given back.
-pub(crate) const PURGE_DELAY: EngineOption = EngineOption { id: super::mi_option_purge_delay, name: "purge_delay" };
-
+pub(crate) const PURGE_DELAY: EngineOption = option!(mi_option_purge_delay, "purge_delay");
 /// Slow-path allocations between two sweeps over all pages of a heap.
-pub(crate) const GENERIC_COLLECT: EngineOption =
-    EngineOption { id: super::mi_option_generic_collect, name: "generic_collect" };
+pub(crate) const GENERIC_COLLECT: EngineOption = option!(mi_option_generic_collect, "generic_collect");
+/// Whether memory given back is decommitted.
+pub(crate) const PURGE_DECOMMITS: EngineOption = option!(mi_option_purge_decommits, "purge_decommits");
+/// KiB of an arena.
+pub(crate) const ARENA_RESERVE: EngineOption = option!(mi_option_arena_reserve, "arena_reserve");
+/// Whether arenas are made usable at once.
+pub(crate) const ARENA_EAGER_COMMIT: EngineOption = option!(mi_option_arena_eager_commit, "arena_eager_commit");
+/// Whether memory comes from reserved arenas alone.
+pub(crate) const DISALLOW_OS_ALLOC: EngineOption = option!(mi_option_disallow_os_alloc, "disallow_os_alloc");
+/// Whether the system's large pages are used.
+pub(crate) const ALLOW_LARGE_OS_PAGES: EngineOption = option!(mi_option_allow_large_os_pages, "allow_large_os_pages");
+/// Whether errors and warnings are shown.
+pub(crate) const SHOW_ERRORS: EngineOption = option!(mi_option_show_errors, "show_errors");
+/// Whether the engine tells what it does.
+pub(crate) const VERBOSE: EngineOption = option!(mi_option_verbose, "verbose");
+
+v3_options! {
+    /// KiB from which on a free range is given back inside `free`, whatever the delay.
+    PURGE_IMMEDIATE_SIZE = mi_option_arena_purge_immediate_size, "arena_purge_immediate_size", false;
+    /// KiB of the largest block in an arena.
+    ARENA_MAX_OBJECT_SIZE = mi_option_arena_max_object_size, "arena_max_object_size", false;
+    /// Pages looked at for an allocation.
+    PAGE_MAX_CANDIDATES = mi_option_page_max_candidates, "page_max_candidates", false;
+    /// Full pages kept in each size class.
+    PAGE_FULL_RETAIN = mi_option_page_full_retain, "page_full_retain", true;
+    /// Who may take a page over by freeing into it.
+    PAGE_RECLAIM_ON_FREE = mi_option_page_reclaim_on_free, "page_reclaim_on_free", true;
+}
+
+/// The error of what this engine cannot do.
+pub(crate) fn unsupported(what: &str) -> Error {
+    let (this, other) = if cfg!(engine = "v2") { (2, 3) } else { (3, 2) };
+    let how = if this == 2 { "without the feature `v2`" } else { "with the feature `v2`" };
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("mimalloc {this} has no such thing as {what}: build {how} for mimalloc {other}, or do without"),
+    )
+}
 
 /// A delay that never ends within a program's life, small enough that ten times it does not overflow the engine's
 /// `long`. A negative delay would not do: then nothing is noted for purging, and a later forced purge finds nothing.
-const NEVER: c_long = {
+pub(crate) const NEVER: c_long = {
     let wide: i128 = 1 << 40;
     if wide < c_long::MAX as i128 / 16 { wide as c_long } else { c_long::MAX / 16 }
 };
@@ -49,12 +108,9 @@ const NEVER: c_long = {
 pub(crate) const LATENCY_PRESET: &[(EngineOption, c_long)] = &[
     (PURGE_DELAY, NEVER),
     (GENERIC_COLLECT, 1_000_000),
-    // Ranges of at least so many KiB are purged inside `free`, whatever the delay: a `long` of KiB, far above any range.
+    // A `long` of KiB, far above any range.
     #[cfg(engine = "v3")]
-    (
-        EngineOption { id: super::mi_option_arena_purge_immediate_size, name: "arena_purge_immediate_size" },
-        c_long::MAX / 2048,
-    ),
+    (PURGE_IMMEDIATE_SIZE.unwrap(), c_long::MAX / 2048),
 ];
 
 pub(crate) fn option_get(option: EngineOption) -> c_long {
@@ -208,4 +264,153 @@ local_calls! {
     zalloc_aligned(size: usize, align: usize) -> *mut c_void = mi_theap_zalloc_aligned | mi_heap_zalloc_aligned;
     realloc(p: *mut c_void, size: usize) -> *mut c_void = mi_theap_realloc | mi_heap_realloc;
     collect(force: bool) = mi_theap_collect | mi_heap_collect;
+}
+
+/// The statistics of the process.
+pub(crate) fn process_stats() -> super::mi_stats_t {
+    let mut stats = super::mi_stats_t::new();
+    // SAFETY: a structure of the engine's size and version (the C compiler has compared them).
+    let filled = unsafe { super::mi_stats_get(&raw mut stats) };
+    debug_assert!(filled);
+    stats
+}
+
+/// The statistics of a heap, up to date with those of this thread.
+///
+/// # Safety
+/// 1. `heap` is alive, and `local` is what [`local`](fn@local) gave for it on this thread.
+pub(crate) unsafe fn heap_stats(heap: NonNull<mi_heap_t>, local: NonNull<Local>) -> Result<super::mi_stats_t, Error> {
+    #[cfg(engine = "v3")]
+    {
+        // SAFETY: this thread's (1).
+        unsafe { super::mi_theap_stats_merge_to_heap(local.as_ptr()) };
+        let mut stats = super::mi_stats_t::new();
+        // SAFETY: alive (1), and a structure of the engine's size and version.
+        let filled = unsafe { super::mi_heap_stats_get(heap.as_ptr(), &raw mut stats) };
+        debug_assert!(filled);
+        Ok(stats)
+    }
+    #[cfg(engine = "v2")]
+    {
+        let _ = (heap, local);
+        Err(unsupported("statistics of one heap"))
+    }
+}
+
+/// Walks the areas of a heap.
+///
+/// # Safety
+/// 1. `heap` is alive, used by no other thread, and no other thread frees into it.
+/// 2. `visit` neither allocates from nor frees into it, and does not unwind.
+pub(crate) unsafe fn visit_areas(heap: NonNull<mi_heap_t>, visit: &mut dyn FnMut(&super::mi_heap_area_t)) {
+    unsafe extern "C" fn visitor(
+        _: *const mi_heap_t,
+        area: *const super::mi_heap_area_t,
+        _: *mut c_void,
+        _: usize,
+        visit: *mut c_void,
+    ) -> bool {
+        // SAFETY: what `visit_areas` passes below.
+        let visit = unsafe { &mut *visit.cast::<&mut dyn FnMut(&super::mi_heap_area_t)>() };
+        // SAFETY: an area, for the time of the call.
+        visit(unsafe { &*area });
+        true
+    }
+    let mut visit = visit;
+    // SAFETY: alone (1); the argument is what the visitor takes it for, and is not used otherwise meanwhile.
+    unsafe { super::mi_heap_visit_blocks(heap.as_ptr(), false, Some(visitor), (&raw mut visit).cast()) };
+}
+
+/// Whether a heap's memory can be tied to a NUMA node.
+pub(crate) fn heaps_have_numa_nodes() -> Result<(), Error> {
+    if cfg!(engine = "v3") { Ok(()) } else { Err(unsupported("the NUMA node of a heap")) }
+}
+
+/// Ties a heap's memory to a NUMA node, where it can be; -1 for none.
+///
+/// # Safety
+/// 1. `heap` is alive.
+pub(crate) unsafe fn set_numa_node(heap: NonNull<mi_heap_t>, node: c_int) {
+    #[cfg(engine = "v3")]
+    // SAFETY: alive (1).
+    unsafe {
+        super::mi_heap_set_numa_affinity(heap.as_ptr(), node);
+    }
+    #[cfg(engine = "v2")]
+    let _ = (heap, node);
+}
+
+/// Gives what is free in all arenas back to the system.
+pub(crate) fn purge_arenas() {
+    #[cfg(engine = "v3")]
+    // SAFETY: takes nothing, callable on any thread.
+    unsafe {
+        super::mi_arenas_purge();
+    }
+    #[cfg(engine = "v2")]
+    // Version 2 purges its arenas in a forced collect.
+    collect_forced();
+}
+
+/// The engine's `pprof` profiler, attached to the process and not yet running. There is one for good: sampled blocks tell it
+/// of their end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PprofProfiler {
+    #[cfg(engine = "v3")]
+    profiler: NonNull<super::mi_profiler_t>,
+}
+
+// SAFETY: the engine calls its profiler from all threads.
+unsafe impl Send for PprofProfiler {}
+
+impl PprofProfiler {
+    /// Intervals are in bytes, bytes and seconds, 0 for none. `None` when memory has run out.
+    pub(crate) fn new(
+        path: &CStr,
+        sample_bytes: usize,
+        every_bytes: usize,
+        every_growth: usize,
+        every_seconds: usize,
+    ) -> Result<Option<PprofProfiler>, Error> {
+        #[cfg(engine = "v3")]
+        {
+            let profiler = unsafe {
+                // SAFETY: a string that ends with a zero.
+                super::mi_pprof_profiler_new(sample_bytes, path.as_ptr(), every_bytes, every_growth, every_seconds)
+            };
+            let Some(profiler) = NonNull::new(profiler) else { return Ok(None) };
+            // SAFETY: a profiler, which is never given back.
+            let attached = unsafe { super::mi_profile(profiler.as_ptr()) };
+            Ok(attached.then_some(PprofProfiler { profiler }))
+        }
+        #[cfg(engine = "v2")]
+        {
+            let _ = (path, sample_bytes, every_bytes, every_growth, every_seconds);
+            Err(unsupported("a heap profiler"))
+        }
+    }
+
+    pub(crate) fn start(self) {
+        #[cfg(engine = "v3")]
+        // SAFETY: a profiler, attached.
+        unsafe {
+            super::mi_profiler_start(self.profiler.as_ptr());
+        }
+    }
+
+    pub(crate) fn stop(self) {
+        #[cfg(engine = "v3")]
+        // SAFETY: as above.
+        unsafe {
+            super::mi_profiler_stop(self.profiler.as_ptr());
+        }
+    }
+
+    pub(crate) fn snapshot(self) {
+        #[cfg(engine = "v3")]
+        // SAFETY: as above.
+        unsafe {
+            super::mi_profiler_snapshot(self.profiler.as_ptr());
+        }
+    }
 }

@@ -1,0 +1,152 @@
+//! What the engine counts, and how it has laid its heaps out.
+
+use crate::sys::{self, engine};
+
+/// A figure that goes up and down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// What there is.
+    pub current: i64,
+    /// The highest there was.
+    pub peak: i64,
+    /// All that was ever added.
+    pub total: i64,
+}
+
+impl From<sys::mi_stat_count_t> for Count {
+    fn from(count: sys::mi_stat_count_t) -> Count {
+        Count { current: count.current, peak: count.peak, total: count.total }
+    }
+}
+
+/// The engine's own statistics, of the process or, with [`Mutator::engine_stats`](crate::Mutator::engine_stats), of one heap.
+///
+/// The engine adds the figures of a thread to those of its heap, and a heap's to those of the process, now and then: what it says
+/// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). Only what both versions count is here; for the rest
+/// there is `sys::mi_stats_get`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EngineStats {
+    /// Bytes of address space.
+    pub reserved_bytes: Count,
+    /// Bytes that can be used, and count as the process's when touched.
+    pub committed_bytes: Count,
+    /// Bytes ever given back to the system.
+    pub purged_bytes: i64,
+    /// Bytes of which the system was told that their contents are not needed.
+    pub reset_bytes: i64,
+    /// Pages: areas of blocks of one size.
+    pub pages: Count,
+    /// Pages that no thread owns.
+    pub abandoned_pages: Count,
+    /// Threads that use the engine.
+    pub threads: Count,
+    /// Calls to the system for memory.
+    pub mmap_calls: i64,
+    /// Calls to make memory usable.
+    pub commit_calls: i64,
+    /// Calls to give memory back.
+    pub purge_calls: i64,
+    /// Arenas ever reserved.
+    pub arenas: i64,
+}
+
+impl From<&sys::mi_stats_t> for EngineStats {
+    fn from(stats: &sys::mi_stats_t) -> EngineStats {
+        EngineStats {
+            reserved_bytes: stats.reserved.into(),
+            committed_bytes: stats.committed.into(),
+            purged_bytes: stats.purged.total,
+            reset_bytes: stats.reset.total,
+            pages: stats.pages.into(),
+            abandoned_pages: stats.pages_abandoned.into(),
+            threads: stats.threads.into(),
+            mmap_calls: stats.mmap_calls.total,
+            commit_calls: stats.commit_calls.total,
+            purge_calls: stats.purge_calls.total,
+            arenas: stats.arena_count.total,
+        }
+    }
+}
+
+/// The engine's statistics of the process.
+///
+/// # Cost
+/// Some microseconds: no lock, but some kilobytes are copied.
+pub fn stats() -> EngineStats {
+    EngineStats::from(&engine::process_stats())
+}
+
+/// An area of a heap: blocks of one size, side by side. mimalloc calls it a page, and shards a heap into many of them, each with
+/// a free list of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// Where the first block lies.
+    pub address: usize,
+    /// Bytes of a block that its user has.
+    pub block_bytes: usize,
+    /// Bytes from one block to the next.
+    pub stride: usize,
+    /// Blocks in use.
+    pub used: usize,
+    /// Blocks that can be handed out without asking the system for anything.
+    pub capacity: usize,
+    /// Blocks that there is address space for.
+    pub reserved: usize,
+}
+
+impl From<&sys::mi_heap_area_t> for Area {
+    fn from(area: &sys::mi_heap_area_t) -> Area {
+        let stride = area.full_block_size.max(1);
+        Area {
+            address: area.blocks as usize,
+            block_bytes: area.block_size,
+            stride: area.full_block_size,
+            used: area.used,
+            capacity: area.committed / stride,
+            reserved: area.reserved / stride,
+        }
+    }
+}
+
+/// All areas of a heap with blocks of one size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeClass {
+    /// Bytes of a block that its user has.
+    pub block_bytes: usize,
+    /// How many areas.
+    pub areas: usize,
+    /// Blocks in use.
+    pub used: usize,
+    /// Blocks that can be handed out without asking the system for anything.
+    pub capacity: usize,
+}
+
+impl SizeClass {
+    /// The size classes of these areas, smallest first.
+    ///
+    /// ```
+    /// use mimalloc_runtime::{Runtime, engine::SizeClass};
+    /// let mutator = Runtime::new()?.attach()?;
+    /// let kept: Vec<_> = (0..100u64).map(|value| mutator.alloc([value; 5]).expect("memory")).collect();
+    /// let classes = SizeClass::of(&mutator.areas()?);
+    /// let objects = classes.iter().find(|class| class.block_bytes >= 48).expect("a header and five words");
+    /// assert_eq!(objects.used, 100);
+    /// assert!(objects.capacity >= 100);
+    /// # drop(kept);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn of(areas: &[Area]) -> Vec<SizeClass> {
+        let mut classes: Vec<SizeClass> = Vec::new();
+        for area in areas {
+            let place = classes.binary_search_by_key(&area.block_bytes, |class| class.block_bytes);
+            let at = place.unwrap_or_else(|at| {
+                classes.insert(at, SizeClass { block_bytes: area.block_bytes, areas: 0, used: 0, capacity: 0 });
+                at
+            });
+            classes[at].areas += 1;
+            classes[at].used += area.used;
+            classes[at].capacity += area.capacity;
+        }
+        classes
+    }
+}

@@ -1,0 +1,276 @@
+//! The engine's process-wide side. A process of its own, and one test at a time: what is tested is the process's.
+
+use std::alloc::Layout;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use mimalloc_runtime::engine::{
+    self, HugePages, Message, MessageHandler, MessageKind, ProfilerSettings, Reserve, SizeClass,
+};
+use mimalloc_runtime::{ErrorKind, Mutator, Ref, Runtime, sys};
+
+const V2: bool = cfg!(feature = "v2");
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn mutator() -> Mutator {
+    Runtime::new().unwrap().attach().unwrap()
+}
+
+#[test]
+fn the_version_is_that_of_the_engine_in_use() {
+    let version = engine::version();
+    assert_eq!(version.major, if V2 { 2 } else { 3 });
+    let number = version.major * 10_000 + version.minor * 100 + version.patch;
+    // SAFETY: takes nothing.
+    assert_eq!(unsafe { sys::mi_version() }, number as i32);
+    assert!(version.to_string().starts_with(&format!("{}.{}.", version.major, version.minor)));
+}
+
+// ---- areas ----
+
+#[test]
+fn areas_tell_of_every_block_by_its_size() {
+    let _alone = alone();
+    let mutator = mutator();
+    let small: Vec<Ref<[u64; 3]>> = (0..10_000).map(|value| mutator.alloc([value; 3]).unwrap()).collect();
+    let large: Vec<Ref<[u64; 63]>> = (0..1_000).map(|value| mutator.alloc([value; 63]).unwrap()).collect();
+    let areas = mutator.areas().unwrap();
+    let count =
+        |bytes: usize| -> usize { areas.iter().filter(|area| area.block_bytes == bytes).map(|area| area.used).sum() };
+    // Builds that watch for errors have larger blocks.
+    let watched = cfg!(feature = "debug") || cfg!(feature = "secure");
+    if !watched {
+        assert_eq!((count(32), count(512)), (10_000, 1_000));
+    }
+    let used: usize = areas.iter().map(|area| area.used).sum();
+    assert_eq!(used, 11_000);
+    for area in &areas {
+        assert!(area.used <= area.capacity && area.capacity <= area.reserved, "{area:?}");
+        assert!(area.address > 0 && area.stride >= area.block_bytes, "{area:?}");
+    }
+    let classes = SizeClass::of(&areas);
+    assert!(classes.is_sorted_by(|a, b| a.block_bytes < b.block_bytes));
+    assert_eq!(classes.iter().map(|class| class.used).sum::<usize>(), 11_000);
+    assert_eq!(classes.iter().map(|class| class.areas).sum::<usize>(), areas.len());
+    drop((small, large));
+    let used: usize = mutator.areas().unwrap().iter().map(|area| area.used).sum();
+    assert_eq!(used, 0, "blocks that are kept at hand are in use by nobody");
+}
+
+#[test]
+fn a_heap_is_not_walked_while_another_thread_may_free_into_it() {
+    let _alone = alone();
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    let (freed, left) = (mutator.allocate(layout).unwrap(), mutator.allocate(layout).unwrap());
+    let remote = mutator.remote_free();
+    assert_eq!(mutator.areas().unwrap_err().kind(), ErrorKind::NotAlone);
+    // SAFETY: of this mutator, with this layout.
+    unsafe { remote.free(freed, layout) };
+    let kept = remote.clone();
+    drop(remote);
+    assert_eq!(mutator.areas().unwrap_err().kind(), ErrorKind::NotAlone);
+    drop(mutator);
+    // The next mutator of the heap inherits a block that somebody may free at any time.
+    let next = runtime.attach().unwrap();
+    if !V2 {
+        assert_eq!(next.areas().unwrap_err().kind(), ErrorKind::NotAlone);
+    }
+    // SAFETY: as above; the heap is whole as long as a block of it is.
+    unsafe { kept.free(left, layout) };
+    drop(kept);
+    assert!(mutator_areas_work_again());
+}
+
+fn mutator_areas_work_again() -> bool {
+    let mutator = mutator();
+    let remote = mutator.remote_free();
+    drop(remote);
+    mutator.areas().is_ok()
+}
+
+// ---- statistics ----
+
+#[test]
+fn the_engine_counts_too() {
+    let _alone = alone();
+    let mutator = mutator();
+    let kept: Vec<Ref<[u64; 127]>> = (0..10_000).map(|value| mutator.alloc([value; 127]).unwrap()).collect();
+    let process = engine::stats();
+    assert!(process.reserved_bytes.current >= 10_000 * 1024, "{process:?}");
+    assert!(process.committed_bytes.peak >= process.committed_bytes.current);
+    assert!(process.mmap_calls > 0);
+    match mutator.engine_stats() {
+        Ok(stats) => {
+            assert!(!V2);
+            let areas = mutator.areas().unwrap();
+            assert_eq!(stats.pages.current, areas.len() as i64, "up to date, without a collect");
+        }
+        Err(error) => assert!(V2 && error.kind() == ErrorKind::Unsupported, "{error}"),
+    }
+    drop(kept);
+}
+
+// ---- memory ahead ----
+
+#[test]
+fn growth_into_reserved_memory_asks_the_system_for_nothing() {
+    let _alone = alone();
+    assert!(Reserve::bytes(200_000_000).reserve().unwrap() >= 200_000_000);
+    let mutator = mutator();
+    let warm = mutator.alloc([0u64; 127]).unwrap();
+    let before = engine::stats().mmap_calls;
+    let kept: Vec<Ref<[u64; 127]>> = (0..100_000).map(|value| mutator.alloc([value; 127]).unwrap()).collect();
+    assert_eq!(engine::stats().mmap_calls, before, "100 MiB of objects, and no call");
+    drop((kept, warm));
+}
+
+#[test]
+fn what_cannot_be_reserved_is_refused_with_a_reason() {
+    let _alone = alone();
+    for bytes in [0, usize::MAX, isize::MAX as usize + 1] {
+        assert_eq!(Reserve::bytes(bytes).reserve().unwrap_err().kind(), ErrorKind::InvalidSetting, "{bytes}");
+    }
+    let error = Reserve::bytes(1 << 62).reserve().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("could not be reserved"), "{error}");
+    assert_eq!(HugePages::new(0).reserve().unwrap_err().kind(), ErrorKind::InvalidSetting);
+    // More than any machine has, and a node that none has.
+    let pages = HugePages::new(1 << 30).timeout(Duration::from_millis(1));
+    assert_eq!(pages.reserve().unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(pages.node(u32::MAX).reserve().unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn purging_gives_memory_back() {
+    let _alone = alone();
+    let mutator = mutator();
+    let layout = Layout::from_size_align(50 << 20, 16).unwrap();
+    let block = mutator.allocate(layout).unwrap();
+    // SAFETY: of this size.
+    unsafe { block.write_bytes(1, layout.size()) };
+    // SAFETY: of this mutator, with this layout.
+    unsafe { mutator.deallocate(block, layout) };
+    let given_back = || {
+        let stats = engine::stats();
+        stats.purged_bytes + stats.reset_bytes
+    };
+    let before = given_back();
+    engine::purge();
+    assert!(given_back() >= before + (40 << 20), "{before} and then {}", given_back());
+}
+
+// ---- messages ----
+
+fn listen() -> (Arc<Mutex<Vec<Message>>>, MessageHandler) {
+    let heard = Arc::<Mutex<Vec<Message>>>::default();
+    let hears = Arc::clone(&heard);
+    (heard, engine::on_message(move |message| hears.lock().unwrap().push(message.clone())))
+}
+
+#[test]
+fn what_the_engine_prints_reaches_handlers_at_a_safepoint() {
+    let _alone = alone();
+    let (heard, handler) = listen();
+    let mutator = mutator();
+    mutator.safepoint();
+    heard.lock().unwrap().clear();
+    // SAFETY: null, as it must be.
+    unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) };
+    assert!(heard.lock().unwrap().is_empty(), "nothing runs inside the engine");
+    mutator.safepoint();
+    let lines = std::mem::take(&mut *heard.lock().unwrap());
+    assert!(lines.len() > 5, "{lines:?}");
+    assert!(lines.iter().all(|line| line.kind == MessageKind::Text && !line.text.contains('\n')));
+
+    // From another thread, and without a safepoint.
+    // SAFETY: as above.
+    std::thread::spawn(|| unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) }).join().unwrap();
+    engine::deliver_messages();
+    assert!(heard.lock().unwrap().len() > 5);
+    heard.lock().unwrap().clear();
+
+    // More than there is room for: the rest is lost, and said to be.
+    for _ in 0..100 {
+        // SAFETY: as above.
+        unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) };
+    }
+    mutator.safepoint();
+    let last = heard.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(last.kind, MessageKind::Warning);
+    assert!(last.text.contains("lost"), "{last}");
+    heard.lock().unwrap().clear();
+
+    // A handler that is gone is not called.
+    drop(handler);
+    // SAFETY: as above.
+    unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) };
+    mutator.safepoint();
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+#[test]
+fn errors_are_told_as_errors() {
+    let _alone = alone();
+    let (heard, _handler) = listen();
+    // SAFETY: a size that no engine has.
+    assert!(unsafe { sys::mi_malloc(usize::MAX / 2) }.is_null());
+    engine::deliver_messages();
+    let heard = heard.lock().unwrap();
+    assert!(heard.iter().any(|message| message.kind == MessageKind::Error), "{heard:?}");
+}
+
+// ---- the profiler ----
+
+#[test]
+fn the_profiler_writes_a_snapshot() {
+    let _alone = alone();
+    let folder = std::env::temp_dir().join(format!("mimalloc-runtime-profile-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let settings = ProfilerSettings::new(folder.join("heap.text")).sample_bytes(4096);
+    let bad = ProfilerSettings::new("with\0zero").start();
+    let started = settings.clone().start();
+    if V2 {
+        assert_eq!(bad.unwrap_err().kind(), ErrorKind::InvalidSetting);
+        assert_eq!(started.unwrap_err().kind(), ErrorKind::Unsupported);
+        return;
+    }
+    assert_eq!(bad.unwrap_err().kind(), ErrorKind::InvalidSetting);
+    let profiler = started.unwrap();
+    let mutator = mutator();
+    let kept: Vec<Ref<[u64; 127]>> = (0..10_000).map(|value| mutator.alloc([value; 127]).unwrap()).collect();
+    profiler.snapshot();
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    assert!(text.contains("heap profile"), "{text}");
+    drop(profiler);
+    // One for the process: with the same settings it goes on, with others not.
+    let other = ProfilerSettings::new(folder.join("other")).start();
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::SettingConflict);
+    drop(settings.start().unwrap());
+    // What was sampled may be freed after the end.
+    drop(kept);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_node_of_a_heap_is_taken_where_there_are_such() {
+    let _alone = alone();
+    let runtime = Runtime::new().unwrap();
+    match runtime.attaching().numa_node(0) {
+        Ok(attaching) => {
+            assert!(!V2);
+            let mutator = attaching.attach().unwrap();
+            assert_eq!(*mutator.alloc(1).unwrap(), 1);
+        }
+        Err(error) => assert!(V2 && error.kind() == ErrorKind::Unsupported, "{error}"),
+    }
+}

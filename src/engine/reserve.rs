@@ -58,6 +58,7 @@ impl Reserve {
                 format!("{} bytes cannot be reserved: give at least 1, and less than the address space", self.bytes),
             ));
         };
+        engine::init_thread();
         // SAFETY: maps memory of the engine's own.
         let refused = unsafe { sys::mi_reserve_os_memory(bytes, self.commit, self.large_pages) };
         match refused {
@@ -106,6 +107,8 @@ impl HugePages {
         if self.pages == 0 {
             return Err(Error::new(ErrorKind::InvalidSetting, "0 huge pages were asked for; ask for at least 1"));
         }
+        // On a thread that has not used the engine yet, version 2 writes to memory that is constant.
+        engine::init_thread();
         let timeout = usize::try_from(self.timeout.as_millis()).unwrap_or(usize::MAX).max(1);
         let refused = match self.node {
             None => {

@@ -4,16 +4,10 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 
 use crate::deferred::{Budget, OBJECT_ALIGN, SMALL};
-use crate::sys::mi_heap_t;
+use crate::sys::{mi_heap_area_t, mi_heap_t, mi_heap_visit_blocks};
 use crate::{Mutator, Pacing, Ref, Runtime};
 
 use super::magazine::MOST_BLOCKS;
-
-type Visitor = unsafe extern "C" fn(*const mi_heap_t, *const c_void, *mut c_void, usize, *mut c_void) -> bool;
-
-unsafe extern "C" {
-    fn mi_heap_visit_blocks(heap: *mut mi_heap_t, blocks: bool, visitor: Visitor, arg: *mut c_void) -> bool;
-}
 
 /// Blocks that are in use, once those that are kept at hand have been given back.
 fn engine_blocks(mutator: &Mutator) -> u64 {
@@ -25,7 +19,7 @@ fn engine_blocks(mutator: &Mutator) -> u64 {
 fn visible_blocks(mutator: &Mutator) -> u64 {
     unsafe extern "C" fn count(
         _: *const mi_heap_t,
-        _: *const c_void,
+        _: *const mi_heap_area_t,
         block: *mut c_void,
         size: usize,
         arg: *mut c_void,
@@ -41,7 +35,7 @@ fn visible_blocks(mutator: &Mutator) -> u64 {
     let mut blocks = 0u64;
     let heap = mutator.state().heap.engine_heap();
     // SAFETY: this thread's heap, and no other thread uses it.
-    unsafe { mi_heap_visit_blocks(heap.as_ptr(), true, count, (&raw mut blocks).cast()) };
+    unsafe { mi_heap_visit_blocks(heap.as_ptr(), true, Some(count), (&raw mut blocks).cast()) };
     blocks
 }
 

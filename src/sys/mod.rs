@@ -34,7 +34,20 @@
 //! // SAFETY: a live block, not used again (1).
 //! unsafe { sys::mi_free(block) };
 //! ```
-
+//!
+//! [`Mutator::allocate`]: crate::Mutator::allocate
+//! [`Mutator::allocate_zeroed`]: crate::Mutator::allocate_zeroed
+//! [`Mutator::reallocate`]: crate::Mutator::reallocate
+//! [`Mutator::deallocate`]: crate::Mutator::deallocate
+//! [`Mutator::detach`]: crate::Mutator::detach
+//! [`Mutator::release_memory`]: crate::Mutator::release_memory
+//! [`RemoteFree::free`]: crate::RemoteFree::free
+//! [`Runtime::attach`]: crate::Runtime::attach
+//! [`Builder::build`]: crate::Builder::build
+//! [`Builder::latency`]: crate::Builder::latency
+//! [`register_deferred_free`]: crate::register_deferred_free
+//!
+#![doc = include_str!("api.md")]
 // The names are the engine's.
 #![allow(non_camel_case_types, non_upper_case_globals)]
 

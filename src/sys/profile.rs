@@ -1,7 +1,7 @@
 //! The engine's sampling profiler, experimental in version 3.6.
 //!
-//! Its callbacks may come on several threads at once, and from within an allocation or a free: from a heap that is profiled
-//! they must not allocate.
+//! Its callbacks may come on several threads at once, and from within an allocation or a free. What `on_alloc` allocates is not
+//! sampled; other callbacks take memory from a heap of their own that is not profiled ([`mi_heap_profile_disable`]).
 
 use core::ffi::{c_char, c_void};
 
@@ -63,7 +63,7 @@ pub struct mi_profiler_t {
     pub initial_sample_rate: usize,
     /// Called on a sampled allocation.
     pub on_alloc: Option<mi_profiler_on_alloc_fun>,
-    /// Called when a sampled block is freed. Without it, nothing is kept with a sample.
+    /// Called when a sampled block is freed. Without it, nothing is kept with a sample, and `profiler_data` is null.
     pub on_free: Option<mi_profiler_on_free_fun>,
     /// Not called yet.
     pub on_realloc_inplace: Option<mi_profiler_on_realloc_inplace_fun>,

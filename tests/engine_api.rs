@@ -137,3 +137,27 @@ fn the_table_gives_a_place_or_a_reason_that_it_explains() {
         assert!(cell.starts_with("[`") || reasons.iter().any(|reason| cell.starts_with(reason)), "{function}: {cell}");
     }
 }
+
+/// The engine fills in only a structure of its own size and version, which version 2 then overwrites.
+#[test]
+fn new_statistics_are_filled_in_once() {
+    // SAFETY: a structure of the engine's type.
+    let get = |stats: &mut sys::mi_stats_t| unsafe { sys::mi_stats_get(stats) };
+    let mut stats = sys::mi_stats_t::new();
+    (stats.pages.total, stats.page_bins[sys::MI_BIN_HUGE].total) = (-1, -1);
+    assert!(get(&mut stats));
+    assert!(stats.pages.total >= 0 && stats.page_bins[sys::MI_BIN_HUGE].total >= 0);
+    assert_eq!(get(&mut stats), sys::MI_MALLOC_VERSION >= 30_000);
+    let mut of_another_version = sys::mi_stats_t { version: sys::MI_STAT_VERSION + 1, ..sys::mi_stats_t::new() };
+    assert!(!get(&mut of_another_version));
+}
+
+/// The feature `override` puts the engine in the place of the C library's `malloc`, from which Rust allocates by default.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_c_librarys_malloc_is_the_engine_on_request() {
+    let boxed = Box::new(1_u64);
+    // SAFETY: any pointer may be asked about.
+    let is_engines = unsafe { sys::mi_is_in_heap_region((&raw const *boxed).cast()) };
+    assert_eq!(is_engines, cfg!(feature = "override"));
+}

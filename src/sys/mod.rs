@@ -56,6 +56,7 @@ use libmimalloc_sys3 as _;
 
 mod aligned;
 mod arena;
+// The crate's own calls, and the one place that knows how version 2 and version 3 differ in them.
 pub(crate) mod engine;
 mod heap;
 mod heap_malloc;

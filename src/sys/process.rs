@@ -42,7 +42,7 @@ unsafe extern "C" {
     pub fn mi_thread_init();
     /// Gives up what the engine has on this thread. It does so by itself, when the thread ends.
     pub fn mi_thread_done();
-    /// Says that the thread is of a pool, and should not take over pages of ended threads.
+    /// Says that the thread is of a pool: it takes over fewer pages of other threads when it frees into them.
     pub fn mi_thread_set_in_threadpool();
     /// Whether the engine replaces the C library's `malloc` by redirection: on Windows only.
     pub fn mi_is_redirected() -> bool;

@@ -168,6 +168,29 @@ unsafe impl<T: Trace> Trace for Vec<T> {
     }
 }
 
+// SAFETY: as for Vec; the allocator goes with the buffer.
+#[cfg(feature = "allocator_api2")]
+unsafe impl<T: Trace, A: allocator_api2::alloc::Allocator + 'static> Trace for allocator_api2::vec::Vec<T, A> {
+    const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
+    const RESIDUE: bool = true;
+    #[inline]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        tracer.slice(self);
+    }
+    unsafe fn drop_residue(&mut self) {
+        use allocator_api2::vec::Vec;
+        let (items, len, capacity) = (self.as_mut_ptr(), self.len(), self.capacity());
+        // SAFETY: the vector is not used again (1), so its allocator may be taken out.
+        let allocator = unsafe { ptr::read(self.allocator()) };
+        // SAFETY: the parts of that vector. ManuallyDrop has the layout of T: this one frees the buffer only.
+        let _buffer = unsafe { Vec::from_raw_parts_in(items.cast::<ManuallyDrop<T>>(), len, capacity, allocator) };
+        // SAFETY: the vector's own items, alive until the buffer goes.
+        let items = unsafe { core::slice::from_raw_parts_mut(items, len) };
+        // SAFETY: not used again.
+        unsafe { drop_items(items) }
+    }
+}
+
 // SAFETY: as for Vec.
 unsafe impl<T: Trace> Trace for Box<[T]> {
     const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;

@@ -4,18 +4,24 @@
 mod census;
 mod handle;
 mod heap;
+#[cfg(feature = "allocator_api2")]
+mod heap_ref;
 mod magazine;
 mod metrics;
 mod mutator;
 pub mod raw;
 mod setup;
 mod state;
+mod subscribers;
 mod tail;
 mod thread;
 
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
+#[cfg(feature = "allocator_api2")]
+pub use heap_ref::HeapRef;
 pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use setup::{Attach, Builder, Latency, Runtime};
+pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};

@@ -1,5 +1,6 @@
 //! What a mutator is made of. Outlives the [`Mutator`](super::Mutator) for as long as one of its objects lives.
 
+use core::alloc::Layout;
 use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::panic::AssertUnwindSafe;
@@ -14,18 +15,19 @@ use crate::deferred::{
 };
 use crate::heartbeat::{self, Beat, Clock};
 
-use super::heap::{FreedElsewhere, Heap, counted_block};
+use super::heap::{FreedElsewhere, Heap, MOST_BYTES, counted_block};
 use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
-use super::setup::Shared;
+use super::mutator::Mutator;
+use super::setup::{Attach, Shared};
+use super::subscribers::Subscribers;
 use super::thread;
 
-type BeatHandler = Box<dyn FnMut(Beat)>;
 type StepObserver = Box<dyn FnMut(&Step)>;
 
 /// A mutator's heap, queue, clock and debt.
 ///
 /// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish` alone, which needs it to be
-/// detached, unpinned, without live objects and without pending ones. Never a `&mut`: user code that runs below one of its
+/// detached, unpinned, without handles, without live objects and without pending ones. Never a `&mut`: user code that runs below one of its
 /// methods comes back to it, so everything is a cell and holds before every call out.
 pub(super) struct State {
     pub(super) heap: Heap,
@@ -46,8 +48,10 @@ pub(super) struct State {
     retires_now: Cell<bool>,
     /// Steps running on this state. While there are any it is not freed.
     pins: Cell<u32>,
+    /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
+    pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
-    handlers: RefCell<Vec<BeatHandler>>,
+    subscribers: Subscribers,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
     /// Whether `parked` holds something.
@@ -77,8 +81,9 @@ impl State {
             attached: Cell::new(true),
             retires_now: Cell::new(eager),
             pins: Cell::new(0),
+            handles: Cell::new(0),
             polling: Cell::new(false),
-            handlers: RefCell::default(),
+            subscribers: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
             has_parked: Cell::new(false),
@@ -187,13 +192,16 @@ impl State {
         self.blocks_freed.set(self.blocks_freed.get() + counted(bytes));
     }
 
-    /// A raw block. `take` asks the heap for it.
+    /// A raw block. `take` asks the heap for it. Sizes that the engine has no block of are refused and not charged.
     #[inline(always)]
     pub(super) fn allocate_block(
         &self,
         bytes: usize,
         take: impl Fn(&Heap) -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
+        if bytes > MOST_BYTES {
+            return None;
+        }
         let charge = counted_block(bytes);
         if self.clock.charge(charge) {
             self.poll(charge);
@@ -214,9 +222,42 @@ impl State {
         block
     }
 
+    /// A raw block in another size, with the alignment that it has. `None` leaves it as it was.
+    ///
+    /// # Safety
+    /// 1. `block` came from `allocate_block` of this state, or from here, with this layout; if a block is returned, it is not
+    ///    used again.
+    pub(super) unsafe fn resize_block(&self, block: NonNull<u8>, layout: Layout, new: usize) -> Option<NonNull<u8>> {
+        // SAFETY: of this heap, with this layout (1).
+        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new) };
+        let moved = self.allocate_block(new, resize)?;
+        self.block_freed(layout.size());
+        Some(moved)
+    }
+
+    /// Frees a raw block.
+    ///
+    /// # Safety
+    /// 1. `block` came from `allocate_block` or `resize_block` of this state with this layout, and is not used again.
     #[inline(always)]
-    pub(super) fn block_freed(&self, bytes: usize) {
+    pub(super) unsafe fn free_block(&self, block: NonNull<u8>, layout: Layout) {
+        self.block_freed(layout.size());
+        // SAFETY: of this heap, with this layout (1).
+        unsafe { self.heap.free(block, layout.size(), layout.align()) }
+    }
+
+    #[inline(always)]
+    fn block_freed(&self, bytes: usize) {
         self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
+    }
+
+    /// Charges the clock for work that was not done here, as if a block had been allocated and freed.
+    pub(super) fn charge(&self, bytes: u64) {
+        let due = self.clock.charge(bytes);
+        self.blocks_freed.set(self.blocks_freed.get() + bytes);
+        if due {
+            self.poll(0);
+        }
     }
 
     pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
@@ -289,6 +330,17 @@ impl State {
         let this = unsafe { state.as_ref() };
         let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
         this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        // SAFETY: handed on (1).
+        unsafe { State::end_if_over(state) }
+    }
+
+    /// Something of the state has gone: an object, or a handle of the heap. Ends it if the mutator has gone too.
+    ///
+    /// # Safety
+    /// 1. As for `retire` (2).
+    pub(super) unsafe fn end_if_over(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
         if this.attached.get() || this.pins.get() > 0 {
             return;
         }
@@ -350,16 +402,31 @@ impl State {
         let pending = self.pending.tally().bytes > 0;
         self.clock.grant(if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX });
         self.polling.set(false);
+        if !self.attached.get() {
+            self.detached_within();
+        }
     }
 
+    /// The mutator was detached by what a poll has called. That can only be where the allocation came through a handle of the
+    /// heap, which keeps the state alive. What `detach` found in use is given up now.
+    #[cold]
+    fn detached_within(&self) {
+        self.guarded(|| self.subscribers.clear());
+        self.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+    }
+
+    /// Calls the handlers that are due. Those added meanwhile wait for the next beat, those removed meanwhile are not called.
     fn run_beat_handlers(&self, beat: Beat) {
-        // Taken out while they run, so that a handler may add one. Handlers are never removed.
-        let mut handlers = self.handlers.take();
-        for handler in &mut handlers {
-            self.guarded(|| handler(beat));
+        // SAFETY: this state, which a poll is running on and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        let mut ids = self.subscribers.ids();
+        while let Some((id, mut handler)) = self.subscribers.take_due(ids.clone(), beat.number) {
+            ids.start = id + 1;
+            self.guarded(|| handler(&mutator, beat));
+            if let Some(unwanted) = self.subscribers.put_back(id, handler) {
+                self.guarded(|| drop(unwanted));
+            }
         }
-        let added = self.handlers.replace(handlers);
-        self.handlers.borrow_mut().extend(added);
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.
@@ -453,8 +520,16 @@ impl State {
         self.parked.take()
     }
 
-    pub(super) fn add_beat_handler(&self, handler: BeatHandler) {
-        self.handlers.borrow_mut().push(handler);
+    pub(super) fn subscribers(&self) -> &Subscribers {
+        &self.subscribers
+    }
+
+    pub(super) fn child(&self) -> Attach {
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn set_observer(&self, observer: StepObserver) {
@@ -464,6 +539,11 @@ impl State {
 
     pub(super) fn is_draining(&self) -> bool {
         self.pending.is_draining()
+    }
+
+    #[cfg(feature = "allocator_api2")]
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached.get()
     }
 
     // ---- counts ----
@@ -519,7 +599,7 @@ impl State {
 
     // ---- the end ----
 
-    /// The mutator is gone: drains, and frees the state unless objects of it live on. Returns what lives on, and the
+    /// The mutator is gone: drains, and frees the state unless objects or handles of it live on. Returns what lives on, and the
     /// payload of a panic that nobody has been told of.
     ///
     /// # Safety
@@ -528,7 +608,7 @@ impl State {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
-        this.guarded(|| drop(this.handlers.take()));
+        this.guarded(|| this.subscribers.clear());
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
@@ -549,7 +629,7 @@ impl State {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         let alive = this.live().objects + this.pending.tally().objects;
-        if this.attached.get() || this.pins.get() > 0 || alive > 0 {
+        if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
             return;
         }
         thread::strike(this);

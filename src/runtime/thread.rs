@@ -8,8 +8,8 @@ use crate::deferred::{Object, Route};
 use super::state::State;
 
 thread_local! {
-    /// Invariant THREAD: the head of a list, through `State::next`, of every state on this thread that is attached or still
-    /// owns a live object. A pointer without a destructor: objects may be let go of while thread-locals are destroyed.
+    /// Invariant THREAD: the head of a list, through `State::next`, of every state on this thread that is attached, still
+    /// owns a live object, or has a handle of its heap. A pointer without a destructor: objects may be let go of while thread-locals are destroyed.
     static STATES: Cell<*const State> = const { Cell::new(ptr::null()) };
 }
 

@@ -10,8 +10,8 @@
 //!
 //! Obligations for all functions; what else one asks stands with it.
 //!
-//! 1. A block, where one is passed, came from this engine, has not been freed, and what is done to it is compatible with its
-//!    other users. Null is a block to the functions that free or resize. One that is freed or moved is not used again.
+//! 1. A block, where one is passed, came from this engine and has not been freed, and nobody else frees or moves it
+//!    meanwhile. Null is a block to the functions that free or resize. One that is freed or moved is not used again.
 //! 2. A heap, theap, arena, subprocess or profiler is one that the engine gave and that has not been given back.
 //! 3. A theap, and on version 2 also a heap, is used by no thread but its own.
 //! 4. An alignment is a power of two.

@@ -1,7 +1,8 @@
 //! The engine's sampling profiler, experimental in version 3.6.
 //!
-//! Its callbacks may come on several threads at once, and from within an allocation or a free. What `on_alloc` allocates is not
-//! sampled; other callbacks take memory from a heap of their own that is not profiled ([`mi_heap_profile_disable`]).
+//! Its callbacks may come on several threads at once, and from within an allocation or a free. What `on_alloc` allocates
+//! is not sampled; other callbacks take memory from a heap of their own that is not profiled
+//! ([`mi_heap_profile_disable`]).
 
 use core::ffi::{c_char, c_void};
 
@@ -86,8 +87,8 @@ unsafe extern "C" {
     pub fn mi_profiler_stop(profiler: *mut mi_profiler_t) -> bool;
     /// Calls the profiler's `on_snapshot`, unless another thread is at it.
     pub fn mi_profiler_snapshot(profiler: *mut mi_profiler_t);
-    /// The engine's own profiler, which writes files for `pprof`: as text if the name ends in `.heap` or `.text`. Intervals, each 0
-    /// for none, are in bytes allocated, bytes of growth, and seconds.
+    /// The engine's own profiler, which writes files for `pprof`: as text if the name ends in `.heap` or `.text`.
+    /// Intervals, each 0 for none, are in bytes allocated, bytes of growth, and seconds.
     pub fn mi_pprof_profiler_new(
         initial_threshold: usize,
         base_file_name: *const c_char,

@@ -24,6 +24,8 @@ fn main() {
     };
     println!("cargo:rustc-cfg=engine=\"{engine}\"");
     println!("cargo:rustc-env=MIMALLOC_HEADER_VERSION={version}");
+    // For the tests.
+    println!("cargo:rustc-env=MIMALLOC_INCLUDE_DIR={}", include.display());
 
     println!("cargo:rustc-check-cfg=cfg(engine_watches)");
     if engine_watches() {

@@ -5,3 +5,6 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+# The raw API differs between the engines.
+step "docs, engine v2" env RUSTDOCFLAGS="-D warnings" \
+    cargo doc -p mimalloc-runtime --features v2 --no-deps --document-private-items

@@ -70,12 +70,16 @@
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | watching | [`Metrics`], [`Step`], [`Cause`] |
 //! | the engine's hook | [`register_deferred_free`], [`HookCall`] |
+//! | the engine itself | [`sys`]: its whole API, raw, and where the safe API offers it |
 //!
 //! # Features
 //!
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
 //! - `secure`, `debug`: the engine's builds of that name.
+//! - `no_thp`: the engine asks for no transparent huge pages (Linux, Android).
+//! - `local_dynamic_tls`: thread-locals that also work in a library loaded at run time (`dlopen`), somewhat slower (Unix).
+//! - `override`: the engine takes the place of the C library's `malloc` and `free` in the program (not on Windows).
 //!
 //! A program has one copy of mimalloc: with `mimalloc3` as its global allocator it is the same one. A program that also
 //! depends on `libmimalloc-sys`, the other binding, does not resolve, as both claim to link `mimalloc`.

@@ -13,7 +13,7 @@ pub type mi_arena_id_t = *mut c_void;
 pub type mi_arena_id_t = c_int;
 
 /// Makes pages of a managed range usable (`commit`) or gives them back; sets `is_zero` when they are cleared. `false` for
-/// failure. Called with the engine's locks held: it must not allocate.
+/// failure. Called from within the engine: it must not allocate from it.
 #[cfg(engine = "v3")]
 pub type mi_commit_fun_t = unsafe extern "C" fn(
     commit: bool,

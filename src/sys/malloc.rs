@@ -36,7 +36,8 @@ unsafe extern "C" {
 
     /// Frees a block, of any heap and on any thread. Null is allowed.
     pub fn mi_free(p: *mut c_void);
-    /// [`mi_free`]; `size` is what was asked for.
+    /// [`mi_free`]; `size` is what was asked for, at an alignment of no more than that
+    /// ([`mi_free_size_aligned`](super::mi_free_size_aligned) takes the others).
     pub fn mi_free_size(p: *mut c_void, size: usize);
     /// [`mi_free`] for a block that a `*_small` function made.
     pub fn mi_free_small(p: *mut c_void);

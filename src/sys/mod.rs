@@ -10,8 +10,8 @@
 //!
 //! Obligations for all functions; what else one asks stands with it.
 //!
-//! 1. A block, where one is passed, came from this engine, has not been freed, and what is done to it is compatible with its
-//!    other users. Null is a block to the functions that free or resize. One that is freed or moved is not used again.
+//! 1. A block, where one is passed, came from this engine and has not been freed, and nobody else frees or moves it
+//!    meanwhile. Null is a block to the functions that free or resize. One that is freed or moved is not used again.
 //! 2. A heap, theap, arena, subprocess or profiler is one that the engine gave and that has not been given back.
 //! 3. A theap, and on version 2 also a heap, is used by no thread but its own.
 //! 4. An alignment is a power of two.
@@ -34,7 +34,20 @@
 //! // SAFETY: a live block, not used again (1).
 //! unsafe { sys::mi_free(block) };
 //! ```
-
+//!
+//! [`Mutator::allocate`]: crate::Mutator::allocate
+//! [`Mutator::allocate_zeroed`]: crate::Mutator::allocate_zeroed
+//! [`Mutator::reallocate`]: crate::Mutator::reallocate
+//! [`Mutator::deallocate`]: crate::Mutator::deallocate
+//! [`Mutator::detach`]: crate::Mutator::detach
+//! [`Mutator::release_memory`]: crate::Mutator::release_memory
+//! [`RemoteFree::free`]: crate::RemoteFree::free
+//! [`Runtime::attach`]: crate::Runtime::attach
+//! [`Builder::build`]: crate::Builder::build
+//! [`Builder::latency`]: crate::Builder::latency
+//! [`register_deferred_free`]: crate::register_deferred_free
+//!
+#![doc = include_str!("api.md")]
 // The names are the engine's.
 #![allow(non_camel_case_types, non_upper_case_globals)]
 
@@ -43,6 +56,7 @@ use libmimalloc_sys3 as _;
 
 mod aligned;
 mod arena;
+// The crate's own calls, and the one place that knows how version 2 and version 3 differ in them.
 pub(crate) mod engine;
 mod heap;
 mod heap_malloc;

@@ -1,7 +1,8 @@
 //! Options, of which there is one set for the process.
 //!
-//! An option is read from the environment (`MIMALLOC_PURGE_DELAY=0`) or set by these functions, in time: many are read once, at the first
-//! allocation or when an arena or heap is made. An id that the engine does not know reads as 0 and sets nothing; a debug build stops at it.
+//! An option is read from the environment (`MIMALLOC_PURGE_DELAY=0`) or set by these functions, in time: many are read
+//! once, at the first allocation or when an arena or heap is made. An id that the engine does not know reads as 0 and sets
+//! nothing; a debug build stops at it.
 
 #[cfg(engine = "v3")]
 use core::ffi::c_void;

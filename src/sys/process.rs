@@ -29,7 +29,7 @@ unsafe extern "C" {
     pub fn mi_register_deferred_free(deferred_free: Option<mi_deferred_free_fun>, arg: *mut c_void);
     /// Sets where the engine's text goes; none for standard error. What was held back so far is printed at once.
     pub fn mi_register_output(out: Option<mi_output_fun>, arg: *mut c_void);
-    /// Sets what is called after an error; none for the default.
+    /// Sets what is called after an error; none for the default. Not ordered with calls on other threads.
     pub fn mi_register_error(fun: Option<mi_error_fun>, arg: *mut c_void);
     /// Frees what other threads freed, and empty pages, of the calling thread's default heap; `force` also calls the
     /// deferred-free function and gives memory back to the system. Not bounded.
@@ -42,7 +42,7 @@ unsafe extern "C" {
     pub fn mi_thread_init();
     /// Gives up what the engine has on this thread. It does so by itself, when the thread ends.
     pub fn mi_thread_done();
-    /// Says that the thread is of a pool, and should not take over pages of ended threads.
+    /// Says that the thread is of a pool: it takes over fewer pages of other threads when it frees into them.
     pub fn mi_thread_set_in_threadpool();
     /// Whether the engine replaces the C library's `malloc` by redirection: on Windows only.
     pub fn mi_is_redirected() -> bool;
@@ -69,6 +69,6 @@ unsafe extern "C" {
 
 #[cfg(engine = "v2")]
 unsafe extern "C" {
-    /// Does nothing that [`mi_collect`] does not.
+    /// A forced [`mi_collect`] that then gives segments up, until the thread has about so many bytes (0: an option says).
     pub fn mi_collect_reduce(target_thread_owned: usize);
 }

@@ -1,7 +1,8 @@
 //! The engine's sampling profiler, experimental in version 3.6.
 //!
-//! Its callbacks may come on several threads at once, and from within an allocation or a free: from a heap that is profiled
-//! they must not allocate.
+//! Its callbacks may come on several threads at once, and from within an allocation or a free. What `on_alloc` allocates
+//! is not sampled; other callbacks take memory from a heap of their own that is not profiled
+//! ([`mi_heap_profile_disable`]).
 
 use core::ffi::{c_char, c_void};
 
@@ -63,7 +64,7 @@ pub struct mi_profiler_t {
     pub initial_sample_rate: usize,
     /// Called on a sampled allocation.
     pub on_alloc: Option<mi_profiler_on_alloc_fun>,
-    /// Called when a sampled block is freed. Without it, nothing is kept with a sample.
+    /// Called when a sampled block is freed. Without it, nothing is kept with a sample, and `profiler_data` is null.
     pub on_free: Option<mi_profiler_on_free_fun>,
     /// Not called yet.
     pub on_realloc_inplace: Option<mi_profiler_on_realloc_inplace_fun>,
@@ -86,8 +87,8 @@ unsafe extern "C" {
     pub fn mi_profiler_stop(profiler: *mut mi_profiler_t) -> bool;
     /// Calls the profiler's `on_snapshot`, unless another thread is at it.
     pub fn mi_profiler_snapshot(profiler: *mut mi_profiler_t);
-    /// The engine's own profiler, which writes files for `pprof`: as text if the name ends in `.heap` or `.text`. Intervals, each 0
-    /// for none, are in bytes allocated, bytes of growth, and seconds.
+    /// The engine's own profiler, which writes files for `pprof`: as text if the name ends in `.heap` or `.text`.
+    /// Intervals, each 0 for none, are in bytes allocated, bytes of growth, and seconds.
     pub fn mi_pprof_profiler_new(
         initial_threshold: usize,
         base_file_name: *const c_char,

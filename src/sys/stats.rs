@@ -278,7 +278,7 @@ impl Default for mi_stats_t {
 
 unsafe extern "C" {
     /// Fills in the statistics, on version 3 of the calling thread's subprocess. `false` when size or version are not the
-    /// engine's. On version 2 a smaller size is filled as far as it goes.
+    /// engine's. Version 2 sets both to 0: a structure serves one call.
     pub fn mi_stats_get(stats: *mut mi_stats_t) -> bool;
     /// [`mi_stats_get`] as JSON, in `buf` or, when that is null, in a block that the caller frees.
     pub fn mi_stats_get_json(buf_size: usize, buf: *mut c_char) -> *mut c_char;

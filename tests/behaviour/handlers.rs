@@ -55,15 +55,12 @@ fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
 
 #[test]
 fn a_forced_call_from_elsewhere_is_told_at_the_next_safepoint() {
-    unsafe extern "C" {
-        fn mi_collect(force: bool);
-    }
     let seen = Seen::default();
     let _registration = note(&seen, |_| ());
     let mutator = Runtime::new().unwrap().attach().unwrap();
     seen.lock().unwrap().clear();
     // SAFETY: may be called by anyone at any time.
-    unsafe { mi_collect(true) };
+    unsafe { mimalloc_runtime::sys::mi_collect(true) };
     assert!(seen.lock().unwrap().is_empty(), "nothing runs inside a forced call that is not ours");
     assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 1);
     mutator.safepoint();

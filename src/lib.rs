@@ -82,6 +82,7 @@
 // The derive names this crate by its path, also when it is used in here.
 extern crate self as mimalloc_runtime;
 
+mod aside;
 mod deferred;
 mod error;
 mod heartbeat;
@@ -97,8 +98,8 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref, RemoteFree,
-    Runtime, Step, Steps, Tail, Untyped, raw,
+    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
+    RemoteFree, Runtime, Step, Steps, Tail, Untyped, raw,
 };
 
 #[cfg(feature = "derive")]

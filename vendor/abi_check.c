@@ -23,6 +23,10 @@ static_assert(sizeof(mi_option_t) == sizeof(int), "an option is passed as an int
 SAME(mi_heap_new, mi_heap_t* (*)(void));
 SAME(mi_heap_destroy, void (*)(mi_heap_t*));
 
+SAME(mi_malloc_aligned, void* (*)(size_t, size_t));
+SAME(mi_zalloc_aligned, void* (*)(size_t, size_t));
+SAME(mi_realloc_aligned, void* (*)(void*, size_t, size_t));
+
 OPTION(mi_option_purge_delay, 15);
 
 #if MI_MALLOC_VERSION >= 30000

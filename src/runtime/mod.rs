@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod census;
+mod global;
 mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
@@ -15,6 +16,7 @@ mod state;
 mod tail;
 mod thread;
 
+pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]

@@ -101,22 +101,31 @@ impl Mutator {
     pub fn collect(&self, budget: Budget) -> Progress {
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
-        self.safepoint();
+        self.report();
         progress
     }
 
-    /// A place where the embedder's own state is in order: tells handlers of forced engine calls that they have not seen,
-    /// and resumes a panic of user code that was kept.
+    /// A place where the embedder's own state is in order: takes the step and tells the beats that Rust's own allocations have
+    /// made due ([`ChargingAlloc`](crate::ChargingAlloc)), tells handlers of forced engine calls that they have not seen, and
+    /// resumes a panic of user code that was kept.
     ///
-    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same.
+    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same save for the first.
     ///
     /// # Panics
     /// With the payload of the first panic of user code since the last safepoint.
     ///
     /// # Cost
-    /// Three loads when there is nothing to tell.
+    /// Four loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
+        if self.state().is_overdrawn() {
+            self.state().settle();
+        }
+        self.report();
+    }
+
+    #[inline]
+    fn report(&self) {
         if self.state().has_parked_panic() || heartbeat::has_news() {
             self.tell_news();
         }
@@ -144,7 +153,7 @@ impl Mutator {
             self.state().heap.collect();
             engine::collect_forced();
         });
-        self.safepoint();
+        self.report();
         progress
     }
 

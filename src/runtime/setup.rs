@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Clock};
@@ -71,7 +72,7 @@ impl Builder {
             ));
         }
         if self.latency == Latency::Low {
-            apply(engine::LATENCY_PRESET)?;
+            aside(|| apply(engine::LATENCY_PRESET))?;
         }
         heartbeat::install();
         let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };

@@ -10,6 +10,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::aside::aside;
 use crate::deferred::{
     Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Stop, Tally, addressable, counted,
 };
@@ -248,6 +249,27 @@ impl State {
     #[inline(always)]
     fn block_freed(&self, bytes: usize) {
         self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
+    }
+
+    /// Charges for memory that is not of this heap. Whatever becomes due waits for the next allocation or safepoint.
+    #[inline]
+    pub(super) fn charge_elsewhere(&self, bytes: usize) {
+        if bytes <= MOST_BYTES {
+            // Not a block of this heap: for these counts it is as if it had been freed.
+            let charged = self.clock.charge_only(counted_block(bytes));
+            self.blocks_freed.set(self.blocks_freed.get().wrapping_add(charged));
+        }
+    }
+
+    /// Whether more was charged than granted, and nobody has looked since.
+    #[inline(always)]
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.clock.is_overdrawn()
+    }
+
+    /// Looks at what is due, without an allocation.
+    pub(super) fn settle(&self) {
+        self.poll(0);
     }
 
     pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
@@ -591,6 +613,7 @@ impl State {
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.attached.set(false);
         this.retires_now.set(true);
+        thread::find_current();
         heartbeat::detach_thread();
         let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
         // SAFETY: not used afterwards (1).
@@ -616,7 +639,7 @@ impl State {
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {
-            shared.give_back(idle, in_use);
+            aside(|| shared.give_back(idle, in_use));
         }
     }
 }

@@ -40,6 +40,13 @@ unsafe extern "C" {
     pub(crate) fn mi_heap_destroy(heap: *mut MiHeap);
 }
 
+// What a global allocator is made of.
+unsafe extern "C" {
+    pub(crate) fn mi_malloc_aligned(size: usize, align: usize) -> *mut c_void;
+    pub(crate) fn mi_zalloc_aligned(size: usize, align: usize) -> *mut c_void;
+    pub(crate) fn mi_realloc_aligned(p: *mut c_void, size: usize, align: usize) -> *mut c_void;
+}
+
 #[cfg(engine = "v3")]
 unsafe extern "C" {
     pub(crate) fn mi_heap_theap(heap: *mut MiHeap) -> *mut MiTheap;

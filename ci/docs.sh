@@ -5,3 +5,4 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+step "docs, all of the API" env RUSTDOCFLAGS="-D warnings" cargo doc -p mimalloc-runtime --features allocator_api2 --no-deps

@@ -67,16 +67,19 @@
 //! | freeing | [`Budget`], [`Progress`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Beat`], [`Mutator::on_beat`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
+//! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Metrics`], [`Step`], [`Cause`] |
 //! | the engine's hook | [`register_deferred_free`], [`HookCall`] |
 //!
 //! # Features
 //!
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `allocator_api2`: `Mutator::heap`, a handle of the heap that containers allocate from (`hashbrown`, `allocator-api2`'s own
+//!   vectors, which implement [`Trace`](trait@Trace), and others).
 //! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
 //! - `secure`, `debug`: the engine's builds of that name.
 //!
-//! A program has one copy of mimalloc: with `mimalloc3` as its global allocator it is the same one. A program that also
+//! A program has one copy of mimalloc: with [`ChargingAlloc`] or `mimalloc3` as its global allocator it is the same one. A program that also
 //! depends on `libmimalloc-sys`, the other binding, does not resolve, as both claim to link `mimalloc`.
 
 // The derive names this crate by its path, also when it is used in here.

@@ -43,15 +43,14 @@ fn vectors_and_boxes_beat() {
     let mutator = attach();
     assert_eq!(beats(&mutator), 0, "attaching is not charged");
     // A vector of bytes that doubles: 8, 16, ... 65536.
-    let mut bytes = Vec::new();
-    bytes.resize(8, 0u8);
+    let mut bytes = vec![7u8; 8];
     while bytes.len() < 1 << 16 {
         bytes.reserve_exact(bytes.len());
         bytes.resize(bytes.capacity(), 7);
     }
     let asked: u64 = (3..=16).map(|log| 1u64 << log).map(|size| size.next_multiple_of(16)).sum();
     assert_eq!(beats(&mutator), asked / BEAT);
-    assert_eq!(bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 7 * ((1 << 16) - 8));
+    assert_eq!(bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 7 << 16);
     let zeroed = vec![0u8; 10_000];
     let asked = asked + 10_000;
     assert!(zeroed.iter().all(|byte| *byte == 0));

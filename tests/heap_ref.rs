@@ -105,13 +105,17 @@ fn blocks_keep_their_contents_however_they_are_resized() {
             let counted = mutator.metrics().block_bytes as usize;
             assert_eq!(counted, old.size().next_multiple_of(16));
             let smaller = new.size() <= old.size();
-            // SAFETY: allocated with this layout, and not used again.
-            let moved = match smaller {
-                true => unsafe { heap.shrink(block.cast(), *old, *new) },
-                false if new.size() % 2 == 0 => unsafe { heap.grow_zeroed(block.cast(), *old, *new) },
-                false => unsafe { heap.grow(block.cast(), *old, *new) },
-            }
-            .unwrap();
+            let moved = if smaller {
+                // SAFETY: allocated with this layout, and not used again.
+                unsafe { heap.shrink(block.cast(), *old, *new) }
+            } else if new.size() % 2 == 0 {
+                // SAFETY: as above.
+                unsafe { heap.grow_zeroed(block.cast(), *old, *new) }
+            } else {
+                // SAFETY: as above.
+                unsafe { heap.grow(block.cast(), *old, *new) }
+            };
+            let moved = moved.unwrap();
             check(moved, *new, old.size().min(new.size()), 7);
             assert_eq!(block_bytes(&mutator), new.size().next_multiple_of(16));
             // SAFETY: allocated with this layout, and not used again.

@@ -10,12 +10,12 @@ step "list the package" cargo package --no-verify --allow-dirty -p mimalloc-runt
 
 status=0
 if grep -v -E -e '^(==|--) ' \
-    -e '^(src|vendor)/' -e '^(build\.rs|README\.md|ARCHITECTURE\.md|CHANGELOG\.md|LICENSE-[A-Z]+)$' \
+    -e '^(build|src|vendor)/' -e '^(README\.md|ARCHITECTURE\.md|CHANGELOG\.md|LICENSE-[A-Z]+)$' \
     -e '^(Cargo\.toml|Cargo\.toml\.orig|Cargo\.lock|\.cargo_vcs_info\.json)$' "$list"; then
     echo "FAILED: the files above are not meant to be published"
     status=1
 fi
-for file in build.rs src/lib.rs vendor/abi_check.c README.md LICENSE-APACHE LICENSE-MIT; do
+for file in build/main.rs src/lib.rs vendor/abi_check.c README.md LICENSE-APACHE LICENSE-MIT; do
     if ! grep -q -x -F "$file" "$list"; then
         echo "FAILED: $file is not in the package"
         status=1

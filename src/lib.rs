@@ -24,7 +24,8 @@
 //! by a pause cap, and for a large block that waits.
 //!
 //! **Heartbeats.** A mutator beats once for so many bytes allocated, 64 KiB by default: a clock that shows the same time on
-//! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it.
+//! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it, and a deadline in beats
+//! ([`Mutator::set_deadline`]) ends a program at the same place wherever it runs.
 //!
 //! **The engine's hook.** mimalloc calls one C function of the process now and then. [`register_deferred_free`] is what of it
 //! can be had safely. It is not a clock.
@@ -65,7 +66,7 @@
 //! | objects | [`Ref`], [`Tail`], [`Untyped`], [`Trace`](trait@Trace), [`Tracer`], [`Slots`] |
 //! | references in your own words | [`raw`], [`Object`], [`TypeKey`], [`CountState`] |
 //! | freeing | [`Budget`], [`Progress`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
-//! | time | [`Beat`], [`Mutator::on_beat`] |
+//! | time | [`Beat`], [`Mutator::on_beat`], [`When`], [`Mutator::set_deadline`], [`Mutator::charge`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Metrics`], [`Step`], [`Cause`] |
@@ -90,19 +91,19 @@ mod deferred;
 mod error;
 mod heartbeat;
 mod runtime;
-mod sys;
+pub mod sys;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,
     Tally, Trace, Tracer, TypeInfo, TypeKey,
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
-pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
+pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
-    RemoteFree, Runtime, Step, Steps, Tail, Untyped, raw,
+    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
 };
 
 #[cfg(feature = "derive")]

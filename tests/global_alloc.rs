@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use mimalloc_runtime::{
-    Beat, Budget, Cause, ChargingAlloc, HookCall, Mutator, Pacing, Ref, Runtime, Trace, register_deferred_free,
+    Beat, Budget, Cause, ChargingAlloc, HookCall, Mutator, Pacing, Ref, Runtime, Trace, When, register_deferred_free,
 };
 
 #[global_allocator]
@@ -101,7 +101,7 @@ fn nothing_runs_inside_an_allocation() {
     let mutator = attach();
     let told = Rc::new(RefCell::new(Vec::<Beat>::with_capacity(16)));
     let seen = Rc::clone(&told);
-    mutator.on_beat(move |beat| seen.borrow_mut().push(beat));
+    mutator.on_beat(When::Every(1), move |_, beat| seen.borrow_mut().push(beat)).unwrap();
     drop((0..1_000).fold(None, |next, _| Some(mutator.alloc(Link { _next: next }).unwrap())));
     mutator.safepoint();
     told.borrow_mut().clear();
@@ -172,7 +172,7 @@ fn equal_programs_have_equal_beats() {
         let mutator = runtime.attaching().beat_bytes(BEAT).unwrap().attach().unwrap();
         let told = Rc::new(RefCell::new(Vec::with_capacity(10_000)));
         let seen = Rc::clone(&told);
-        mutator.on_beat(move |beat| seen.borrow_mut().push(beat));
+        mutator.on_beat(When::Every(1), move |_, beat| seen.borrow_mut().push(beat)).unwrap();
         let length = program(&mutator);
         assert_eq!(mutator.collect(Budget::Unbounded).pending.objects, 0);
         assert_eq!((mutator.metrics().live.now.objects, mutator.metrics().block_bytes), (0, 0));

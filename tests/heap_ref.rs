@@ -12,7 +12,7 @@ use allocator_api2::alloc::Allocator;
 use allocator_api2::vec::Vec as HeapVec;
 use bump_scope::Bump;
 use bump_scope::alloc::compat::AllocatorApi2V02Compat;
-use mimalloc_runtime::{Budget, Cause, HeapRef, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace};
+use mimalloc_runtime::{Budget, Cause, HeapRef, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When};
 
 /// With a hasher that has no seed: the same map in every run.
 type Map<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<std::hash::DefaultHasher>, HeapRef>;
@@ -152,7 +152,7 @@ fn beats_are_a_function_of_the_layouts() {
         let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
         let beats = Rc::new(RefCell::new(Vec::new()));
         let seen = Rc::clone(&beats);
-        mutator.on_beat(move |beat| seen.borrow_mut().push(beat));
+        mutator.on_beat(When::Every(1), move |_, beat| seen.borrow_mut().push(beat)).unwrap();
         sizes().for_each(|size| allocate(&mutator, layout(size)));
         assert_eq!(mutator.metrics().block_bytes, 0);
         drop(mutator);
@@ -412,13 +412,14 @@ fn a_handler_within_a_push_finds_the_vector_borrowed() {
     let vec = Rc::new(RefCell::new(HeapVec::new_in(mutator.heap())));
     let (inner, refused) = (Rc::downgrade(&vec), Rc::new(Cell::new(0)));
     let seen = Rc::clone(&refused);
-    mutator.on_beat(move |_| {
+    let subscribed = mutator.on_beat(When::Every(1), move |_, _| {
         let Some(vec) = inner.upgrade() else { return };
         if vec.try_borrow().is_err() {
             seen.set(seen.get() + 1);
             vec.borrow_mut().push(0u64);
         }
     });
+    subscribed.unwrap();
     for number in 0..1_000 {
         vec.borrow_mut().push(number);
     }
@@ -451,13 +452,18 @@ fn the_mutator_may_be_detached_within_a_push() {
             let mutator = place.borrow();
             let mutator = mutator.as_ref().unwrap();
             let (held, heap) = (Rc::clone(&held), mutator.heap());
-            mutator.on_beat(move |_| {
+            let subscribed = mutator.on_beat(When::Every(1), move |lent, _| {
                 let _held = (&held, &heap);
                 // Not while the mutator itself is in use below.
                 if let (false, Ok(mut place)) = (from_a_drop, place_again.try_borrow_mut()) {
                     drop(place.take());
+                    // What was lent still works, for as long as it is lent.
+                    assert_eq!(*lent.alloc(7u64).unwrap(), 7);
+                    assert!(lent.heap().allocate(Layout::new::<u64>()).is_err());
+                    lent.on_beat(When::Every(1), |_, _| unreachable!("no beat after this one")).unwrap();
                 }
             });
+            subscribed.unwrap();
             struct Counts(Rc<Cell<u32>>);
             impl Drop for Counts {
                 fn drop(&mut self) {

@@ -1,57 +1,38 @@
-/* What src/sys declares, held against the engine's own header by the compiler. Nothing here is ever called.
-   A line that fails means that src/sys/mod.rs and the engine disagree about that function: mend the Rust side. */
+/* What src/sys declares, held against the engine's own headers by the compiler. Nothing here is ever called.
+
+   The lines to check are in engine_declarations.h, which build/ writes from the text of src/sys at every build, so that
+   there is no second list. They carry the place in src/sys from which they come, and the compiler's message names it: what
+   is said there and in the engine's header differs. */
 
 #include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <mimalloc.h>
-
-#define SAME(function, type) \
-  static_assert(_Generic(&(function), type: 1, default: 0), #function " is not declared as src/sys/mod.rs says")
-#define OPTION(option, value) \
-  static_assert((option) == (value), #option " is not the number that src/sys/engine.rs gives")
-
-SAME(mi_version, int (*)(void));
-SAME(mi_malloc, void* (*)(size_t));
-SAME(mi_free, void (*)(void*));
-SAME(mi_collect, void (*)(bool));
-SAME(mi_thread_init, void (*)(void));
-SAME(mi_register_deferred_free, void (*)(mi_deferred_free_fun*, void*));
-static_assert(_Generic((mi_deferred_free_fun*)0, void (*)(bool, unsigned long long, void*): 1, default: 0),
-              "the deferred free callback is not typed as src/sys/mod.rs says");
-SAME(mi_option_get, long (*)(mi_option_t));
-SAME(mi_option_set, void (*)(mi_option_t, long));
-static_assert(sizeof(mi_option_t) == sizeof(int), "an option is passed as an int");
-SAME(mi_heap_new, mi_heap_t* (*)(void));
-SAME(mi_heap_destroy, void (*)(mi_heap_t*));
-
-SAME(mi_malloc_aligned, void* (*)(size_t, size_t));
-SAME(mi_zalloc_aligned, void* (*)(size_t, size_t));
-SAME(mi_realloc_aligned, void* (*)(void*, size_t, size_t));
-
-OPTION(mi_option_purge_delay, 15);
-
+#include <mimalloc-stats.h>
 #if MI_MALLOC_VERSION >= 30000
-SAME(mi_heap_theap, mi_theap_t* (*)(mi_heap_t*));
-SAME(mi_theap_delete, void (*)(mi_theap_t*));
-SAME(mi_theap_malloc, void* (*)(mi_theap_t*, size_t));
-SAME(mi_theap_zalloc, void* (*)(mi_theap_t*, size_t));
-SAME(mi_theap_wmalloc_small, void* (*)(mi_theap_t*, size_t));
-SAME(mi_free_small_nonnull, void (*)(void*));
-SAME(mi_theap_malloc_aligned, void* (*)(mi_theap_t*, size_t, size_t));
-SAME(mi_theap_zalloc_aligned, void* (*)(mi_theap_t*, size_t, size_t));
-SAME(mi_theap_realloc, void* (*)(mi_theap_t*, void*, size_t));
-SAME(mi_theap_collect, void (*)(mi_theap_t*, bool));
-SAME(mi_heap_of, mi_heap_t* (*)(const void*));
-OPTION(mi_option_generic_collect, 34);
-OPTION(mi_option_arena_purge_immediate_size, 53);
-#else
-SAME(mi_heap_malloc, void* (*)(mi_heap_t*, size_t));
-SAME(mi_heap_zalloc, void* (*)(mi_heap_t*, size_t));
-SAME(mi_free_small, void (*)(void*));
-SAME(mi_heap_malloc_small, void* (*)(mi_heap_t*, size_t));
-SAME(mi_heap_malloc_aligned, void* (*)(mi_heap_t*, size_t, size_t));
-SAME(mi_heap_zalloc_aligned, void* (*)(mi_heap_t*, size_t, size_t));
-SAME(mi_heap_realloc, void* (*)(mi_heap_t*, void*, size_t));
-SAME(mi_heap_collect, void (*)(mi_heap_t*, bool));
-SAME(mi_heap_contains_block, bool (*)(mi_heap_t*, const void*));
-OPTION(mi_option_generic_collect, 36);
+#include <mimalloc-profile.h>
 #endif
+
+/* A function, and a type of function for callbacks. */
+#define FUNCTION(name, returns, takes) \
+  static_assert(_Generic(&(name), returns (*) takes: 1, default: 0), #name " has another signature")
+#define CALLBACK(name, returns, takes) \
+  static_assert(_Generic((name*)0, returns (*) takes: 1, default: 0), #name " has another signature")
+
+/* Types: one of which only pointers are used, another name for a type, and one that is passed as an integer. */
+#define OPAQUE(name) static_assert(sizeof(name*) == sizeof(void*), #name " is no type")
+#define ALIAS(name, type) static_assert(_Generic((name*)0, type*: 1, default: 0), #name " is another type")
+#define INTEGER(name, type) static_assert(sizeof(name) == sizeof(type), #name " has another size")
+
+/* A structure: `struct sys_NAME` is made from the fields that src/sys gives. */
+#define STRUCTURE(name)                                                              \
+  static_assert(sizeof(name) == sizeof(struct sys_##name), #name " has another size"); \
+  static_assert(_Alignof(name) == _Alignof(struct sys_##name), #name " has another alignment")
+#define FIELD(name, field, pointer)                                                                              \
+  static_assert(offsetof(name, field) == offsetof(struct sys_##name, field), #name "." #field " lies elsewhere"); \
+  static_assert(_Generic(&((name*)0)->field, pointer: 1, default: 0), #name "." #field " has another type")
+
+#define CONSTANT(name, value) static_assert((name) == (value), #name " has another value")
+
+#include "engine_declarations.h"

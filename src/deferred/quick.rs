@@ -85,6 +85,9 @@ impl Pending {
     #[inline(always)]
     pub(crate) unsafe fn free_simple<M: Memory>(&self, memory: &M, object: NonNull<Object>, quick: &Quick) {
         debug_assert!(self.is_idle());
+        // From the header rather than the type: the free list is found while the type is still being looked up.
+        // SAFETY: dead and not freed (1).
+        let bytes = unsafe { header(object) }.word().simple_bytes();
         // The panic hook runs in the visit that panics, and it may be anything.
         self.draining.set(true);
         let guard = Visiting { pending: self, object };
@@ -97,7 +100,7 @@ impl Pending {
             unsafe { self.push(carried) };
         }
         // SAFETY: as above, and nothing but the memory is left.
-        unsafe { self.free_dead(memory, object, quick.bytes as usize) }
+        unsafe { self.free_dead(memory, object, bytes) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The heartbeat: a clock of the program's own allocation.
 
 use core::cell::Cell;
+use core::fmt;
 
 /// One tick of a mutator's heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,26 @@ pub struct Beat {
     /// Rust's own allocations are charged ([`ChargingAlloc`](crate::ChargingAlloc)).
     pub passed: u64,
 }
+
+/// A deadline in heartbeats has passed.
+///
+/// What [`Mutator::check_deadline`](crate::Mutator::check_deadline) returns. As the heartbeat is a function of the program
+/// alone, it comes at the same place on every machine and in every build.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeadlinePassed {
+    /// The number of the beat that was the deadline.
+    pub deadline: u64,
+    /// How many beats have passed.
+    pub beats: u64,
+}
+
+impl fmt::Display for DeadlinePassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the deadline of {} heartbeats has passed: it is beat {}", self.deadline, self.beats)
+    }
+}
+
+impl core::error::Error for DeadlinePassed {}
 
 /// Counts the bytes that a mutator allocates, and says when something is due.
 ///
@@ -26,11 +47,20 @@ pub(crate) struct Clock {
     charged: Cell<u64>,
     beat_bytes: u64,
     beats: Cell<u64>,
+    /// The number of a beat, or the largest for none: that one is never reached.
+    deadline: Cell<u64>,
 }
 
 impl Clock {
     pub(crate) fn new(beat_bytes: u64) -> Clock {
-        Clock { credit: Cell::new(0), granted: Cell::new(0), charged: Cell::new(0), beat_bytes, beats: Cell::new(0) }
+        Clock {
+            credit: Cell::new(0),
+            granted: Cell::new(0),
+            charged: Cell::new(0),
+            beat_bytes,
+            beats: Cell::new(0),
+            deadline: Cell::new(u64::MAX),
+        }
     }
 
     /// Charges for bytes about to be allocated. True when the grant is used up.
@@ -82,6 +112,27 @@ impl Clock {
     /// Beats since the mutator was attached, as of the last settlement.
     pub(crate) fn beats(&self) -> u64 {
         self.beats.get()
+    }
+
+    /// Bytes of a beat.
+    pub(crate) fn beat_bytes(&self) -> u64 {
+        self.beat_bytes
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        Some(self.deadline.get()).filter(|deadline| *deadline < u64::MAX)
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Option<u64>) {
+        self.deadline.set(deadline.unwrap_or(u64::MAX));
+    }
+
+    /// Whether the deadline has passed. A beat is counted in the very allocation that completes it, so there is nothing to do
+    /// on the allocation path.
+    #[inline(always)]
+    pub(crate) fn check_deadline(&self) -> Result<(), DeadlinePassed> {
+        let (deadline, beats) = (self.deadline.get(), self.beats.get());
+        if beats < deadline { Ok(()) } else { Err(DeadlinePassed { deadline, beats }) }
     }
 
     /// The beat that is due, if one is.

@@ -4,16 +4,10 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 
 use crate::deferred::{Budget, OBJECT_ALIGN, SMALL};
-use crate::sys::MiHeap;
+use crate::sys;
 use crate::{Mutator, Pacing, Ref, Runtime};
 
 use super::magazine::MOST_BLOCKS;
-
-type Visitor = unsafe extern "C" fn(*const MiHeap, *const c_void, *mut c_void, usize, *mut c_void) -> bool;
-
-unsafe extern "C" {
-    fn mi_heap_visit_blocks(heap: *mut MiHeap, blocks: bool, visitor: Visitor, arg: *mut c_void) -> bool;
-}
 
 /// Blocks that are in use, once those that are kept at hand have been given back.
 fn engine_blocks(mutator: &Mutator) -> u64 {
@@ -24,8 +18,8 @@ fn engine_blocks(mutator: &Mutator) -> u64 {
 /// Blocks of the mutator's heap that the engine holds to be in use, all of which lie as objects must.
 fn visible_blocks(mutator: &Mutator) -> u64 {
     unsafe extern "C" fn count(
-        _: *const MiHeap,
-        _: *const c_void,
+        _: *const sys::mi_heap_t,
+        _: *const sys::mi_heap_area_t,
         block: *mut c_void,
         size: usize,
         arg: *mut c_void,
@@ -41,7 +35,7 @@ fn visible_blocks(mutator: &Mutator) -> u64 {
     let mut blocks = 0u64;
     let heap = mutator.state().heap.engine_heap();
     // SAFETY: this thread's heap, and no other thread uses it.
-    unsafe { mi_heap_visit_blocks(heap.as_ptr(), true, count, (&raw mut blocks).cast()) };
+    unsafe { sys::mi_heap_visit_blocks(heap.as_ptr(), true, Some(count), (&raw mut blocks).cast()) };
     blocks
 }
 

@@ -42,8 +42,8 @@ use super::thread;
 ///
 /// The number of beats stays a function of the program (promise P4), whatever the engine. To that end what the crate allocates
 /// for the process or at the engine's demand is not charged: attaching, the pool of heaps, the table of types, and everything
-/// within a handler of [`register_deferred_free`](crate::register_deferred_free). A mutator's own beat handlers and observer
-/// are. But the program is here what the compiler made of it: Rust may leave out an allocation that nothing needs, so a debug
+/// within a handler of [`register_deferred_free`](crate::register_deferred_free). What a mutator's own beat handlers and
+/// observer allocate is. But the program is here what the compiler made of it: Rust may leave out an allocation that nothing needs, so a debug
 /// and a release build can differ, as can two versions of the standard library. (With `RUST_BACKTRACE`, a panic allocates.)
 ///
 /// # Cost

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::error::{Error, ErrorKind};
-use crate::sys::{self, MiHeap, engine};
+use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
 use super::magazine::MOST_BLOCKS;
@@ -15,7 +15,7 @@ use super::magazine::{Class, Magazines};
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
 #[derive(Debug)]
-pub(crate) struct IdleHeap(NonNull<MiHeap>);
+pub(crate) struct IdleHeap(NonNull<mi_heap_t>);
 
 // SAFETY: where heaps are bound to their thread, none is ever idle (`Heap::release` gives it up there); elsewhere the
 // engine lets any thread take a heap up.
@@ -46,7 +46,7 @@ fn no_heap() -> Error {
 /// A heap in use by the thread that took it up.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    heap: NonNull<MiHeap>,
+    heap: NonNull<mi_heap_t>,
     local: NonNull<engine::Local>,
     magazines: Magazines,
 }
@@ -88,7 +88,7 @@ impl Heap {
     }
 
     #[cfg(test)]
-    pub(crate) fn engine_heap(&self) -> NonNull<MiHeap> {
+    pub(crate) fn engine_heap(&self) -> NonNull<mi_heap_t> {
         self.heap
     }
 

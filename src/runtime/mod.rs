@@ -13,6 +13,7 @@ mod mutator;
 pub mod raw;
 mod setup;
 mod state;
+mod subscribers;
 mod tail;
 mod thread;
 
@@ -24,4 +25,5 @@ pub use heap_ref::HeapRef;
 pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use setup::{Attach, Builder, Latency, Runtime};
+pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};

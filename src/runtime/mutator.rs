@@ -3,13 +3,14 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
-use crate::error::OutOfMemory;
-use crate::heartbeat::{self, Beat};
+use crate::error::{Error, OutOfMemory};
+use crate::heartbeat::{self, Beat, DeadlinePassed};
 use crate::sys::engine;
 
 use super::handle::{Allocation, Ref};
@@ -17,7 +18,9 @@ use super::heap::{Heap, MOST_BYTES, RemoteFree};
 #[cfg(feature = "allocator_api2")]
 use super::heap_ref::HeapRef;
 use super::metrics::{Cause, Metrics, Step};
+use super::setup::Attach;
 use super::state::{State, resume_if_possible};
+use super::subscribers::{Subscription, When};
 use super::thread;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
@@ -46,6 +49,14 @@ pub struct Detached {
 impl Mutator {
     pub(super) fn new(state: NonNull<State>) -> Mutator {
         Mutator { state, _not_send: PhantomData }
+    }
+
+    /// A mutator to be lent, which does not detach.
+    ///
+    /// # Safety
+    /// 1. `state` stays alive for as long as it is lent.
+    pub(super) unsafe fn borrowed(state: NonNull<State>) -> ManuallyDrop<Mutator> {
+        ManuallyDrop::new(Mutator::new(state))
     }
 
     /// Whether the object is this mutator's.
@@ -118,9 +129,7 @@ impl Mutator {
     /// Four loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
-        if self.state().is_overdrawn() {
-            self.state().settle();
-        }
+        self.state().settle();
         self.report();
     }
 
@@ -227,14 +236,119 @@ impl Mutator {
 
     // ---- beats and reports ----
 
-    /// Calls `handler` on each heartbeat, for as long as the mutator is attached.
+    /// Calls `handler` on heartbeats, for as long as the mutator is attached or until [`unsubscribe`](Mutator::unsubscribe).
     ///
     /// It runs on the allocation path, after the allocation was charged and before the memory is taken; an allocation of
     /// several beats calls it once ([`Beat::passed`]). It may do anything that code on this thread may do: allocate (which
-    /// makes no beat of its own until it returns), drop references, collect. If it panics, the panic is kept for the next
-    /// safepoint and the handler stays.
-    pub fn on_beat(&self, handler: impl FnMut(Beat) + 'static) {
-        self.state().add_beat_handler(Box::new(handler));
+    /// makes no beat of its own until it returns), drop references, collect, subscribe and unsubscribe, itself included. A
+    /// handler that is added meanwhile is not called on the same beat. If it panics, the panic is kept for the next safepoint
+    /// and the handler stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSetting`](crate::ErrorKind::InvalidSetting) for `When::Every(0)`, and for a beat that has passed.
+    ///
+    /// # Cost
+    /// Nothing on the allocation path; at each beat, a look at each subscription.
+    ///
+    /// ```
+    /// use mimalloc_runtime::{Budget, Runtime, When};
+    /// let mutator = Runtime::new()?.attach()?;
+    /// // A little collecting every fourth beat, which is every 256 KiB.
+    /// let regular = mutator.on_beat(When::Every(4), |mutator, _| {
+    ///     mutator.collect(Budget::Units(100));
+    /// })?;
+    /// mutator.on_beat(When::At(1_000), move |mutator, _| {
+    ///     mutator.unsubscribe(regular);
+    /// })?;
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn on_beat(&self, when: When, handler: impl FnMut(&Mutator, Beat) + 'static) -> Result<Subscription, Error> {
+        self.state().subscribers().add(self.beats(), when, Box::new(handler))
+    }
+
+    /// Ends a subscription of this mutator. False if it has ended already.
+    ///
+    /// # Panics
+    /// If dropping the handler does; it is off the list all the same.
+    pub fn unsubscribe(&self, subscription: Subscription) -> bool {
+        self.state().subscribers().remove(subscription)
+    }
+
+    /// Beats since the mutator was attached.
+    #[inline]
+    pub fn beats(&self) -> u64 {
+        self.state().clock().beats()
+    }
+
+    /// Bytes charged to the heartbeat since the mutator was attached: what beats are counted from.
+    pub fn charged(&self) -> u64 {
+        self.state().clock().charged()
+    }
+
+    /// Charges the heartbeat as if so many bytes, at most 2^47, had been allocated and freed.
+    ///
+    /// For work that is done without allocating, and for results that are taken from a cache: note what
+    /// [`charged`](Mutator::charged) rises by when a result is computed, and charge it again whenever the cached one is used.
+    /// Then a deadline comes at the same place whether the cache was warm or not, which is what Lean does with its heartbeats.
+    ///
+    /// ```
+    /// # use mimalloc_runtime::Runtime;
+    /// # let mutator = Runtime::new()?.attach()?;
+    /// # let compute = || drop(mutator.alloc([0u8; 1000]));
+    /// let before = mutator.charged();
+    /// compute();
+    /// let cost = mutator.charged() - before;
+    /// // Later, instead of computing:
+    /// mutator.charge(cost);
+    /// assert_eq!(mutator.charged(), before + 2 * cost);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    ///
+    /// # Cost
+    /// As an allocation's: a step and handlers when they are due.
+    pub fn charge(&self, bytes: u64) {
+        self.state().charge(bytes.min(MOST_BYTES as u64));
+    }
+
+    /// Sets the deadline: the number of the beat on which it passes, counted from the attaching; `None` for no deadline. It
+    /// replaces the one before, which an inner limit should respect:
+    ///
+    /// ```
+    /// # use mimalloc_runtime::Runtime;
+    /// # let mutator = Runtime::new()?.attach()?;
+    /// let outer = mutator.deadline();
+    /// let inner = mutator.beats() + 100;
+    /// mutator.set_deadline(Some(outer.map_or(inner, |outer| outer.min(inner))));
+    /// // ... run, and ask check_deadline now and then ...
+    /// mutator.set_deadline(outer);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn set_deadline(&self, deadline: Option<u64>) {
+        self.state().clock().set_deadline(deadline);
+    }
+
+    /// The deadline, as it was set.
+    pub fn deadline(&self) -> Option<u64> {
+        self.state().clock().deadline()
+    }
+
+    /// Whether the deadline has passed: for a VM's loop to ask at its own safepoints. Nothing else is done about it.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`] from the allocation on that completed the beat; if that was one of Rust's own
+    /// ([`ChargingAlloc`](crate::ChargingAlloc)), from the next allocation by the mutator or safepoint on.
+    ///
+    /// # Cost
+    /// Two loads and a comparison here, nothing on the allocation path.
+    #[inline(always)]
+    pub fn check_deadline(&self) -> Result<(), DeadlinePassed> {
+        self.state().clock().check_deadline()
+    }
+
+    /// Settings for a child: a mutator of the same runtime with the same pacing and beat, whose deadline is as many beats away
+    /// as this one's is now. `Send`: the child may be attached to another thread.
+    pub fn child(&self) -> Attach {
+        self.state().child()
     }
 
     /// Calls `observer` after each collection step, in place of the observer set before.

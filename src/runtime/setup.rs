@@ -9,6 +9,7 @@ use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Clock};
+use crate::sys;
 use crate::sys::engine::{self, EngineOption};
 
 use super::heap::{Heap, IdleHeap};
@@ -61,8 +62,8 @@ impl Builder {
     ///   with.
     /// - [`ErrorKind::SettingConflict`]: another runtime of this process has set one of the options otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
-        let (header, linked) = (env!("MIMALLOC_HEADER_VERSION"), engine::version());
-        if header.parse() != Ok(linked) {
+        let (header, linked) = (sys::MI_MALLOC_VERSION, engine::version());
+        if header != linked {
             return Err(Error::new(
                 ErrorKind::EngineMismatch,
                 format!(
@@ -149,17 +150,28 @@ impl Shared {
         // SAFETY: nothing in it is in use.
         unsafe { heap.destroy() }
     }
+
+    /// Gives idle heaps back to the engine, one at a time, so that nobody waits long for the lock.
+    fn release_idle(&self) -> usize {
+        let next = || {
+            let mut idle = self.idle.lock();
+            let at = idle.iter().position(|(_, in_use)| *in_use == 0)?;
+            Some(idle.swap_remove(at).0)
+        };
+        let mut released = 0;
+        while let Some(heap) = next() {
+            // SAFETY: nothing in it is in use.
+            unsafe { heap.destroy() }
+            released += 1;
+        }
+        released
+    }
 }
 
 impl Drop for Shared {
     /// Heaps that are still in use somewhere stay: they cannot be given back.
     fn drop(&mut self) {
-        for (heap, in_use) in self.idle.get_mut().drain(..) {
-            if in_use == 0 {
-                // SAFETY: nothing in it is in use.
-                unsafe { heap.destroy() }
-            }
-        }
+        self.release_idle();
     }
 }
 
@@ -176,6 +188,7 @@ pub struct Attach {
     runtime: Runtime,
     pacing: Pacing,
     beat_bytes: u64,
+    deadline: Option<u64>,
 }
 
 impl Runtime {
@@ -202,23 +215,44 @@ impl Runtime {
 
     /// Settings for a mutator.
     pub fn attaching(&self) -> Attach {
-        Attach { runtime: self.clone(), pacing: Pacing::default(), beat_bytes: 64 << 10 }
+        Attach { runtime: self.clone(), pacing: Pacing::default(), beat_bytes: Attach::BEAT_BYTES, deadline: None }
     }
 
     /// How many heaps wait for a mutator.
     pub fn idle_heaps(&self) -> usize {
         self.shared.idle.lock().len()
     }
+
+    /// Gives the heaps that wait for a mutator back to the engine, and says how many those were. Heaps of which blocks are still
+    /// in use stay. For a place that may wait.
+    pub fn release_idle_heaps(&self) -> usize {
+        self.shared.release_idle()
+    }
 }
 
 impl Attach {
+    /// The bytes of a heartbeat if nothing else is said: 64 KiB.
+    pub const BEAT_BYTES: u64 = 64 << 10;
+
+    /// Settings like those of a mutator, for another one that has as many beats left.
+    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock) -> Attach {
+        let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
+        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes: clock.beat_bytes(), deadline }
+    }
+
+    /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
+    #[must_use]
+    pub fn deadline(self, deadline: Option<u64>) -> Attach {
+        Attach { deadline, ..self }
+    }
+
     /// How freeing is paced.
     #[must_use]
     pub fn pacing(self, pacing: Pacing) -> Attach {
         Attach { pacing, ..self }
     }
 
-    /// Bytes of a heartbeat: 64 KiB if not said, at least 16.
+    /// Bytes of a heartbeat: [`BEAT_BYTES`](Attach::BEAT_BYTES) if not said, at least 16.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidSetting`] for less than 16 bytes or more than 1 TiB.
@@ -251,7 +285,9 @@ impl Attach {
             engine::init_thread();
             let (heap, in_use) = self.runtime.shared.take_heap()?;
             let shared = Arc::clone(&self.runtime.shared);
-            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), Clock::new(self.beat_bytes));
+            let clock = Clock::new(self.beat_bytes);
+            clock.set_deadline(self.deadline);
+            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), clock);
             let state = NonNull::from(Box::leak(Box::new(state)));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.

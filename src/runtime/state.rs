@@ -18,10 +18,11 @@ use crate::heartbeat::{self, Beat, Clock};
 
 use super::heap::{FreedElsewhere, Heap, MOST_BYTES, counted_block};
 use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
-use super::setup::Shared;
+use super::mutator::Mutator;
+use super::setup::{Attach, Shared};
+use super::subscribers::Subscribers;
 use super::thread;
 
-type BeatHandler = Box<dyn FnMut(Beat)>;
 type StepObserver = Box<dyn FnMut(&Step)>;
 
 /// A mutator's heap, queue, clock and debt.
@@ -51,7 +52,7 @@ pub(super) struct State {
     /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
     pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
-    handlers: RefCell<Vec<BeatHandler>>,
+    subscribers: Subscribers,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
     /// Whether `parked` holds something.
@@ -83,7 +84,7 @@ impl State {
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
-            handlers: RefCell::default(),
+            subscribers: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
             has_parked: Cell::new(false),
@@ -261,15 +262,21 @@ impl State {
         }
     }
 
-    /// Whether more was charged than granted, and nobody has looked since.
+    /// Looks at what has become due without an allocation of this heap.
     #[inline(always)]
-    pub(super) fn is_overdrawn(&self) -> bool {
-        self.clock.is_overdrawn()
+    pub(super) fn settle(&self) {
+        if self.clock.is_overdrawn() {
+            self.poll(0);
+        }
     }
 
-    /// Looks at what is due, without an allocation.
-    pub(super) fn settle(&self) {
-        self.poll(0);
+    /// Charges the clock for work that was not done here, as if a block had been allocated and freed.
+    pub(super) fn charge(&self, bytes: u64) {
+        let due = self.clock.charge(bytes);
+        self.blocks_freed.set(self.blocks_freed.get() + bytes);
+        if due {
+            self.poll(0);
+        }
     }
 
     pub(super) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
@@ -423,18 +430,22 @@ impl State {
     /// heap, which keeps the state alive. What `detach` found in use is given up now.
     #[cold]
     fn detached_within(&self) {
-        self.guarded(|| drop(self.handlers.take()));
+        self.guarded(|| self.subscribers.clear());
         self.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
     }
 
+    /// Calls the handlers that are due. Those added meanwhile wait for the next beat, those removed meanwhile are not called.
     fn run_beat_handlers(&self, beat: Beat) {
-        // Taken out while they run, so that a handler may add one. Handlers are never removed.
-        let mut handlers = self.handlers.take();
-        for handler in &mut handlers {
-            self.guarded(|| handler(beat));
+        // SAFETY: this state, which a poll is running on and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        let mut ids = self.subscribers.ids();
+        while let Some((id, mut handler)) = self.subscribers.take_due(ids.clone(), beat.number) {
+            ids.start = id + 1;
+            self.guarded(|| handler(&mutator, beat));
+            if let Some(unwanted) = self.subscribers.put_back(id, handler) {
+                self.guarded(|| drop(unwanted));
+            }
         }
-        let added = self.handlers.replace(handlers);
-        self.handlers.borrow_mut().extend(added);
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.
@@ -528,8 +539,16 @@ impl State {
         self.parked.take()
     }
 
-    pub(super) fn add_beat_handler(&self, handler: BeatHandler) {
-        self.handlers.borrow_mut().push(handler);
+    pub(super) fn subscribers(&self) -> &Subscribers {
+        &self.subscribers
+    }
+
+    pub(super) fn child(&self) -> Attach {
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn set_observer(&self, observer: StepObserver) {
@@ -607,7 +626,7 @@ impl State {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
-        this.guarded(|| drop(this.handlers.take()));
+        this.guarded(|| this.subscribers.clear());
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
@@ -632,9 +651,10 @@ impl State {
         if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
             return;
         }
-        thread::strike(this);
+        // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
+        let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
-        let this = unsafe { Box::from_raw(state.as_ptr()) };
+        let this = unsafe { Box::from_raw(boxed.as_ptr()) };
         let in_use = this.blocks() + this.pending.abandoned().bytes + this.inherited;
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.

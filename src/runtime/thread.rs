@@ -96,22 +96,24 @@ unsafe fn retire_among_many(object: NonNull<Object>) {
     unsafe { State::retire(state, object) }
 }
 
-/// Takes `state` off the list.
-pub(super) fn strike(state: &State) {
+/// Takes `state` off the list. Returns the pointer with which it was enlisted.
+pub(super) fn strike(state: &State) -> NonNull<State> {
     STATES.with(|head| {
         let mut link = head;
-        loop {
+        let struck = loop {
             let at = link.get();
             // SAFETY: by THREAD the list holds live states, this one among them.
             let here = unsafe { &*at };
             if ptr::eq(at, state) {
                 link.set(here.next.get());
-                break;
+                break at;
             }
             link = &here.next;
-        }
+        };
         set_routes(head);
-    });
+        // SAFETY: a live state was there.
+        unsafe { NonNull::new_unchecked(struck.cast_mut()) }
+    })
 }
 
 /// This thread's state, if it is the only one.

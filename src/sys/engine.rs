@@ -10,34 +10,30 @@
 use core::ffi::{c_int, c_long, c_void};
 use core::ptr::NonNull;
 
-use super::MiHeap;
+use super::mi_heap_t;
 
-/// What allocates on the calling thread.
-#[cfg(engine = "v3")]
-pub(crate) type Local = super::MiTheap;
-/// What allocates on the calling thread.
-#[cfg(engine = "v2")]
-pub(crate) type Local = MiHeap;
+/// What allocates on the calling thread: on version 2 the heap itself.
+pub(crate) type Local = super::mi_theap_t;
 
 /// Whether a heap can only ever be used by the thread that made it.
 pub(crate) const HEAP_IS_THREAD_BOUND: bool = cfg!(engine = "v2");
 
-/// The largest request that the engine's `*_small` functions take, in bytes (`MI_SMALL_SIZE_MAX`).
-pub(crate) const SMALL_MAX: usize = 128 * size_of::<usize>();
+/// The largest request that the engine's `*_small` functions take, in bytes.
+pub(crate) const SMALL_MAX: usize = super::MI_SMALL_SIZE_MAX;
 
-/// An engine option, by its number in the engine's header (`vendor/abi_check.c` compares them).
+/// An engine option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct EngineOption {
-    pub(crate) id: c_int,
+    pub(crate) id: super::mi_option_t,
     pub(crate) name: &'static str,
 }
 
 /// Milliseconds that a free range waits before its pages are given back.
-pub(crate) const PURGE_DELAY: EngineOption = EngineOption { id: 15, name: "purge_delay" };
+pub(crate) const PURGE_DELAY: EngineOption = EngineOption { id: super::mi_option_purge_delay, name: "purge_delay" };
 
 /// Slow-path allocations between two sweeps over all pages of a heap.
 pub(crate) const GENERIC_COLLECT: EngineOption =
-    EngineOption { id: if cfg!(engine = "v2") { 36 } else { 34 }, name: "generic_collect" };
+    EngineOption { id: super::mi_option_generic_collect, name: "generic_collect" };
 
 /// A delay that never ends within a program's life, small enough that ten times it does not overflow the engine's
 /// `long`. A negative delay would not do: then nothing is noted for purging, and a later forced purge finds nothing.
@@ -55,11 +51,14 @@ pub(crate) const LATENCY_PRESET: &[(EngineOption, c_long)] = &[
     (GENERIC_COLLECT, 1_000_000),
     // Ranges of at least so many KiB are purged inside `free`, whatever the delay: a `long` of KiB, far above any range.
     #[cfg(engine = "v3")]
-    (EngineOption { id: 53, name: "arena_purge_immediate_size" }, c_long::MAX / 2048),
+    (
+        EngineOption { id: super::mi_option_arena_purge_immediate_size, name: "arena_purge_immediate_size" },
+        c_long::MAX / 2048,
+    ),
 ];
 
 pub(crate) fn option_get(option: EngineOption) -> c_long {
-    // SAFETY: the number is an option of this engine (abi_check.c); reading one is thread-safe.
+    // SAFETY: the number is an option of this engine; reading one is thread-safe.
     unsafe { super::mi_option_get(option.id) }
 }
 
@@ -91,7 +90,7 @@ pub(crate) fn init_thread() {
     unsafe { super::mi_free(block) };
 }
 
-pub(crate) fn heap_new() -> Option<NonNull<MiHeap>> {
+pub(crate) fn heap_new() -> Option<NonNull<mi_heap_t>> {
     // SAFETY: takes nothing; null when memory or heaps have run out.
     NonNull::new(unsafe { super::mi_heap_new() })
 }
@@ -100,7 +99,7 @@ pub(crate) fn heap_new() -> Option<NonNull<MiHeap>> {
 ///
 /// # Safety
 /// `heap` is alive and, where [`HEAP_IS_THREAD_BOUND`], made by this thread.
-pub(crate) unsafe fn local(heap: NonNull<MiHeap>) -> Option<NonNull<Local>> {
+pub(crate) unsafe fn local(heap: NonNull<mi_heap_t>) -> Option<NonNull<Local>> {
     #[cfg(engine = "v3")]
     {
         // SAFETY: the heap is alive (obligation).
@@ -133,7 +132,7 @@ pub(crate) unsafe fn release_local(local: NonNull<Local>) {
 ///
 /// # Safety
 /// `p` is a block of the engine that has not been freed, `heap` is alive, and both belong to this thread.
-pub(crate) unsafe fn owns(heap: NonNull<MiHeap>, p: NonNull<u8>) -> bool {
+pub(crate) unsafe fn owns(heap: NonNull<mi_heap_t>, p: NonNull<u8>) -> bool {
     #[cfg(engine = "v3")]
     // SAFETY: reads the page of a live block (obligation).
     unsafe {

@@ -1,76 +1,77 @@
-//! The engine's functions that this crate calls, declared once for both engine versions.
+//! The engine's raw API: every function, type and constant that the headers of mimalloc 3 (or 2, feature `v2`) declare and
+//! its library defines, under the name it has there. It is for what the safe API does not offer.
 //!
-//! `libmimalloc-sys3` builds and links the library; of the functions below it binds a few. Every declaration here is
-//! compared by the C compiler with the engine's own header when the crate is built (`vendor/abi_check.c`), so a wrong
-//! one does not compile. [`engine`] is the one place that knows how version 2 and version 3 differ.
+//! The declarations are compared with the engine's own headers by the C compiler whenever this crate is built, and with the
+//! list of what the headers declare by a test: they can be neither wrong nor incomplete. They are those of the engine in
+//! use, so a program that uses what only one version has does not build with the other. A later `libmimalloc-sys3` may
+//! bring a later engine: **this module is not covered by the crate's semantic versioning.**
+//!
+//! # Safety
+//!
+//! Obligations for all functions; what else one asks stands with it.
+//!
+//! 1. A block, where one is passed, came from this engine, has not been freed, and what is done to it is compatible with its
+//!    other users. Null is a block to the functions that free or resize. One that is freed or moved is not used again.
+//! 2. A heap, theap, arena, subprocess or profiler is one that the engine gave and that has not been given back.
+//! 3. A theap, and on version 2 also a heap, is used by no thread but its own.
+//! 4. An alignment is a power of two.
+//! 5. Other pointers are valid for what is read or written through them; strings end with a zero. A callback may be called
+//!    on any thread, as long as it is registered, and does not unwind; its argument may be used from there.
+//! 6. What is a promise of the safe API is left alone: heaps and blocks of a [`Mutator`](crate::Mutator) are not touched,
+//!    and the deferred-free function stays registered. Blocks allocated here are not charged to the heartbeat.
+//!
+//! Unless said otherwise, a function that allocates gives null when memory has run out, and may call the deferred-free
+//! function first.
+//!
+//! ```
+//! use mimalloc_runtime::sys;
+//!
+//! // SAFETY: takes any size.
+//! let block = unsafe { sys::mi_zalloc(100) };
+//! assert!(!block.is_null());
+//! // SAFETY: a live block (1).
+//! assert!(unsafe { sys::mi_usable_size(block) } >= 100);
+//! // SAFETY: a live block, not used again (1).
+//! unsafe { sys::mi_free(block) };
+//! ```
 
-use core::ffi::{c_int, c_long, c_ulonglong, c_void};
+// The names are the engine's.
+#![allow(non_camel_case_types, non_upper_case_globals)]
 
 // Linked for its native library; none of its declarations are used.
 use libmimalloc_sys3 as _;
 
+mod aligned;
+mod arena;
 pub(crate) mod engine;
-
-/// The engine's heap. Opaque.
-#[repr(C)]
-pub(crate) struct MiHeap {
-    _opaque: [u8; 0],
-}
-
-/// The thread-bound part of a heap in version 3. Version 2 has none: there the heap itself is thread-bound.
+mod heap;
+mod heap_malloc;
+mod malloc;
+mod new;
+mod options;
+mod posix;
+mod process;
 #[cfg(engine = "v3")]
-#[repr(C)]
-pub(crate) struct MiTheap {
-    _opaque: [u8; 0],
-}
+mod profile;
+mod stats;
+mod string;
+mod subproc;
+mod theap;
+mod visit;
 
-/// The function the engine calls now and then: `force`, its own count of calls, and the registered argument.
-pub(crate) type DeferredFree = unsafe extern "C" fn(force: bool, heartbeat: c_ulonglong, arg: *mut c_void);
-
-unsafe extern "C" {
-    pub(crate) fn mi_version() -> c_int;
-    pub(crate) fn mi_malloc(size: usize) -> *mut c_void;
-    pub(crate) fn mi_free(p: *mut c_void);
-    pub(crate) fn mi_collect(force: bool);
-    pub(crate) fn mi_thread_init();
-    pub(crate) fn mi_register_deferred_free(f: Option<DeferredFree>, arg: *mut c_void);
-    pub(crate) fn mi_option_get(option: c_int) -> c_long;
-    pub(crate) fn mi_option_set(option: c_int, value: c_long);
-    pub(crate) fn mi_heap_new() -> *mut MiHeap;
-    pub(crate) fn mi_heap_destroy(heap: *mut MiHeap);
-}
-
-// What a global allocator is made of.
-unsafe extern "C" {
-    pub(crate) fn mi_malloc_aligned(size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_zalloc_aligned(size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_realloc_aligned(p: *mut c_void, size: usize, align: usize) -> *mut c_void;
-}
-
+pub use aligned::*;
+pub use arena::*;
+pub use heap::*;
+pub use heap_malloc::*;
+pub use malloc::*;
+pub use new::*;
+pub use options::*;
+pub use posix::*;
+pub use process::*;
 #[cfg(engine = "v3")]
-unsafe extern "C" {
-    pub(crate) fn mi_heap_theap(heap: *mut MiHeap) -> *mut MiTheap;
-    pub(crate) fn mi_theap_delete(theap: *mut MiTheap);
-    pub(crate) fn mi_theap_malloc(theap: *mut MiTheap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_zalloc(theap: *mut MiTheap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_wmalloc_small(theap: *mut MiTheap, words: usize) -> *mut c_void;
-    pub(crate) fn mi_free_small_nonnull(p: *mut c_void);
-    pub(crate) fn mi_theap_malloc_aligned(theap: *mut MiTheap, size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_zalloc_aligned(theap: *mut MiTheap, size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_realloc(theap: *mut MiTheap, p: *mut c_void, size: usize) -> *mut c_void;
-    pub(crate) fn mi_theap_collect(theap: *mut MiTheap, force: bool);
-    pub(crate) fn mi_heap_of(p: *const c_void) -> *mut MiHeap;
-}
-
-#[cfg(engine = "v2")]
-unsafe extern "C" {
-    pub(crate) fn mi_heap_malloc(heap: *mut MiHeap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_heap_zalloc(heap: *mut MiHeap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_free_small(p: *mut c_void);
-    pub(crate) fn mi_heap_malloc_small(heap: *mut MiHeap, size: usize) -> *mut c_void;
-    pub(crate) fn mi_heap_malloc_aligned(heap: *mut MiHeap, size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_heap_zalloc_aligned(heap: *mut MiHeap, size: usize, align: usize) -> *mut c_void;
-    pub(crate) fn mi_heap_realloc(heap: *mut MiHeap, p: *mut c_void, size: usize) -> *mut c_void;
-    pub(crate) fn mi_heap_collect(heap: *mut MiHeap, force: bool);
-    pub(crate) fn mi_heap_contains_block(heap: *mut MiHeap, p: *const c_void) -> bool;
-}
+pub use profile::*;
+pub use stats::*;
+pub use string::*;
+pub use subproc::*;
+pub use theap::*;
+pub use visit::*;

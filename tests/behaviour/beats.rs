@@ -2,9 +2,10 @@
 
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Beat, Budget, Cause, ErrorKind, Pacing, Runtime, Step};
+use mimalloc_runtime::{Beat, Budget, Cause, DeadlinePassed, ErrorKind, Mutator, Pacing, Runtime, Step, When};
 
 use crate::graph::{self, node};
 
@@ -14,7 +15,7 @@ fn beats_count_the_bytes_that_were_asked_for() {
     let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
     let beats = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&beats);
-    mutator.on_beat(move |beat| seen.borrow_mut().push(beat));
+    mutator.on_beat(When::Every(1), move |_, beat| seen.borrow_mut().push(beat)).unwrap();
     for _ in 0..64 {
         node(&mutator, None, None); // 24 bytes, charged as 32: a beat every 32nd
     }
@@ -37,19 +38,19 @@ fn a_beat_of_an_impossible_length_is_refused() {
 
 #[test]
 fn a_handler_may_allocate_drop_collect_and_add_handlers() {
-    let mutator = Rc::new(Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap());
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
     let calls = Rc::new(Cell::new(0));
-    let (inner, seen) = (Rc::downgrade(&mutator), Rc::clone(&calls));
-    mutator.on_beat(move |_| {
-        let mutator = inner.upgrade().unwrap();
+    let seen = Rc::clone(&calls);
+    let busy = mutator.on_beat(When::Every(1), move |mutator, _| {
         seen.set(seen.get() + 1);
-        drop(graph::chain(&mutator, 100).root);
+        drop(graph::chain(mutator, 100).root);
         mutator.collect(Budget::Units(10));
         if seen.get() < 3 {
             let seen = Rc::clone(&seen);
-            mutator.on_beat(move |_| seen.set(seen.get() + 1000));
+            mutator.on_beat(When::Every(1), move |_, _| seen.set(seen.get() + 1000)).unwrap();
         }
     });
+    busy.unwrap();
     for _ in 0..1000 {
         node(&mutator, None, None);
     }
@@ -115,17 +116,17 @@ fn a_large_block_waits_until_its_bytes_are_owed() {
 /// Requests that no engine can serve are refused before anything is charged for them, also from within a handler.
 #[test]
 fn absurd_requests_leave_the_clock_alone() {
-    let mutator = Rc::new(Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap());
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
     let calls = Rc::new(Cell::new(0u64));
-    let (inner, seen) = (Rc::downgrade(&mutator), Rc::clone(&calls));
-    mutator.on_beat(move |_| {
-        let mutator = inner.upgrade().unwrap();
+    let seen = Rc::clone(&calls);
+    let asks = mutator.on_beat(When::Every(1), move |mutator, _| {
         for _ in 0..4 {
             assert!(mutator.alloc_tail((), 1 << 62, |_| 0u8).is_err());
             assert!(mutator.allocate(Layout::from_size_align(isize::MAX as usize, 1).unwrap()).is_err());
         }
         seen.set(seen.get() + 1);
     });
+    asks.unwrap();
     for _ in 0..320 {
         node(&mutator, None, None);
     }
@@ -150,4 +151,205 @@ fn an_observer_may_replace_itself_and_what_it_held_goes_in_peace() {
     mutator.safepoint();
     assert_eq!(mutator.metrics().live.now.objects, 0);
     assert!(steps.get() >= 2, "{}", steps.get());
+}
+
+// ---- subscriptions ----
+
+/// A mutator of which so many objects make a beat.
+fn beating(objects: u64) -> Mutator {
+    Runtime::new().unwrap().attaching().beat_bytes(32 * objects).unwrap().attach().unwrap()
+}
+
+/// Lets so many beats of `beating(4)` pass, one at a time.
+fn beat(mutator: &Mutator, beats: u64) {
+    for _ in 0..4 * beats {
+        drop(node(mutator, None, None));
+    }
+}
+
+#[test]
+fn subscriptions_are_called_on_the_beats_that_they_asked_for() {
+    let mutator = beating(4);
+    beat(&mutator, 2);
+    let calls: Rc<RefCell<Vec<(&str, Beat)>>> = Rc::default();
+    let subscribe = |name, when| {
+        let seen = Rc::clone(&calls);
+        mutator.on_beat(when, move |_, beat| seen.borrow_mut().push((name, beat))).unwrap()
+    };
+    let third = subscribe("third", When::Every(3));
+    subscribe("at 4", When::At(4));
+    subscribe("far", When::At(u64::MAX));
+    subscribe("rare", When::Every(u64::MAX));
+    let one = |number| Beat { number, passed: 1 };
+    beat(&mutator, 6);
+    assert_eq!(calls.take(), [("at 4", one(4)), ("third", one(5)), ("third", one(8))]);
+    // Ten beats in one allocation: one call, and the next one keeps to the rhythm.
+    mutator.charge(10 * 128);
+    assert_eq!(calls.take(), [("third", Beat { number: 18, passed: 10 })]);
+    beat(&mutator, 3);
+    assert_eq!(calls.take(), [("third", one(20))]);
+    assert!(mutator.unsubscribe(third));
+    assert!(!mutator.unsubscribe(third));
+    beat(&mutator, 10);
+    assert_eq!(calls.take(), []);
+}
+
+#[test]
+fn subscriptions_to_nothing_or_to_the_past_are_refused() {
+    let mutator = beating(4);
+    beat(&mutator, 7);
+    for when in [When::Every(0), When::At(0), When::At(7)] {
+        let error = mutator.on_beat(when, |_, _| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSetting, "{when:?}");
+    }
+    assert!(mutator.on_beat(When::At(8), |_, _| ()).is_ok());
+}
+
+/// Each handler takes itself, the one before, and the one behind off the list, in turn.
+#[test]
+fn handlers_may_unsubscribe_anyone_from_inside() {
+    for victim in 0..3 {
+        let mutator = beating(4);
+        let ids = Rc::new(RefCell::new(Vec::new()));
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let alive = Rc::new(());
+        for name in 0..3usize {
+            let (known, seen, held) = (Rc::clone(&ids), Rc::clone(&calls), Rc::clone(&alive));
+            let id = mutator.on_beat(When::Every(1), move |mutator, _| {
+                let _held = &held;
+                seen.borrow_mut().push(name);
+                if name == 1 {
+                    let known: &RefCell<Vec<_>> = &known;
+                    assert!(mutator.unsubscribe(known.borrow()[victim]));
+                    assert!(!mutator.unsubscribe(known.borrow()[victim]));
+                }
+            });
+            ids.borrow_mut().push(id.unwrap());
+        }
+        beat(&mutator, 1);
+        // The one behind is not called any more, the two others have been.
+        assert_eq!(calls.take(), if victim == 2 { vec![0, 1] } else { vec![0, 1, 2] });
+        assert_eq!(Rc::strong_count(&alive), 3, "the handler is dropped when it has returned");
+        if victim == 1 {
+            beat(&mutator, 2);
+            assert_eq!(calls.take(), [0, 2, 0, 2]);
+        }
+        drop(mutator);
+        assert_eq!(Rc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn a_handler_whose_drop_panics_is_off_the_list() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a handler's drop");
+        }
+    }
+    let mutator = beating(4);
+    let calls = Rc::new(Cell::new(0));
+    for when in [When::At(1), When::At(2)] {
+        let (bomb, seen) = (Bomb, Rc::clone(&calls));
+        let subscribed = mutator.on_beat(when, move |_, _| {
+            let _bomb = &bomb;
+            seen.set(seen.get() + 1);
+        });
+        subscribed.unwrap();
+    }
+    beat(&mutator, 5);
+    assert_eq!(calls.get(), 2);
+    assert_eq!(mutator.metrics().panics, 2);
+    assert!(catch_unwind(AssertUnwindSafe(|| mutator.safepoint())).is_err());
+}
+
+// ---- deadlines ----
+
+#[test]
+fn a_deadline_passes_in_the_allocation_that_completes_the_beat() {
+    let mutator = beating(4);
+    mutator.set_deadline(Some(3));
+    for _ in 0..11 {
+        drop(node(&mutator, None, None));
+        assert_eq!(mutator.check_deadline(), Ok(()));
+    }
+    drop(node(&mutator, None, None));
+    assert_eq!(mutator.check_deadline(), Err(DeadlinePassed { deadline: 3, beats: 3 }));
+    // Nothing else is done about it.
+    beat(&mutator, 2);
+    assert_eq!(mutator.check_deadline(), Err(DeadlinePassed { deadline: 3, beats: 5 }));
+    mutator.set_deadline(Some(6));
+    assert_eq!((mutator.check_deadline(), mutator.deadline()), (Ok(()), Some(6)));
+    mutator.set_deadline(None);
+    beat(&mutator, 5);
+    assert_eq!((mutator.check_deadline(), mutator.deadline(), mutator.beats()), (Ok(()), None, 10));
+}
+
+/// A result from a cache costs what computing it did, so the deadline comes at the same place.
+#[test]
+fn cached_work_is_charged_again() {
+    let compute = |mutator: &Mutator| drop(graph::chain(mutator, 100).root);
+    let mut ends = Vec::new();
+    for cached in [false, true] {
+        let mutator = beating(4);
+        mutator.set_deadline(Some(100));
+        let before = mutator.charged();
+        compute(&mutator);
+        let cost = mutator.charged() - before;
+        assert_eq!(cost, 3200);
+        let mut rounds = 0;
+        while mutator.check_deadline().is_ok() {
+            if cached {
+                mutator.charge(cost)
+            } else {
+                compute(&mutator)
+            }
+            rounds += 1;
+        }
+        ends.push((rounds, mutator.beats(), mutator.charged()));
+        assert_eq!(mutator.metrics().block_bytes, 0, "charged, not allocated");
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(mutator.metrics().live.now.objects, 0);
+    }
+    assert_eq!(ends[0], ends[1]);
+}
+
+#[test]
+fn charging_pays_for_freeing_and_beats_as_allocating_does() {
+    let mutator = beating(4);
+    let beats = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&beats);
+    mutator.on_beat(When::Every(1), move |_, beat| seen.set(seen.get() + beat.passed)).unwrap();
+    drop(graph::chain(&mutator, 10_000).root);
+    while mutator.metrics().pending.now.objects > 0 {
+        mutator.charge(1000);
+    }
+    assert_eq!(beats.get(), mutator.beats());
+    mutator.charge(0);
+    mutator.charge(u64::MAX);
+    assert_eq!(beats.get(), mutator.beats());
+    assert_eq!(mutator.charged() / 128, mutator.beats());
+}
+
+#[test]
+fn a_child_inherits_the_beats_that_are_left() {
+    let mutator = beating(4);
+    mutator.set_deadline(Some(10));
+    beat(&mutator, 7);
+    let settings = mutator.child();
+    let child = std::thread::spawn(move || {
+        let child = settings.attach().unwrap();
+        assert_eq!(child.deadline(), Some(3));
+        beat(&child, 2);
+        let before = child.check_deadline();
+        beat(&child, 1);
+        (before, child.check_deadline())
+    });
+    assert_eq!(child.join().unwrap(), (Ok(()), Err(DeadlinePassed { deadline: 3, beats: 3 })));
+    assert_eq!(mutator.check_deadline(), Ok(()), "the child's work is its own");
+    // On the same thread too, and of a parent whose deadline has passed or that has none.
+    beat(&mutator, 4);
+    assert!(mutator.child().attach().unwrap().check_deadline().is_err());
+    mutator.set_deadline(None);
+    assert_eq!(mutator.child().attach().unwrap().deadline(), None);
 }

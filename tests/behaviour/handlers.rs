@@ -1,12 +1,13 @@
 //! The process-wide hook. One test, as handlers see every attached thread of the process: other tests of this binary count
 //! no calls.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 
-use mimalloc_runtime::{ErrorKind, HookCall, Mutator, Runtime, register_deferred_free};
+use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Runtime, register_deferred_free};
 
 use crate::graph;
 
@@ -124,4 +125,38 @@ fn a_handler_that_removes_itself_may_panic_in_its_drop() {
     assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a capture's panic");
     mutator.safepoint();
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+thread_local! {
+    /// What a handler takes and drops from within an engine call.
+    static GIVEN_UP: RefCell<Option<(Mutator, Runtime)>> = const { RefCell::new(None) };
+}
+
+/// An engine call runs through one heap while the handler lets go of another one with its mutator, and of a runtime, with
+/// `last` the last share of it, with heaps in its pool.
+#[test]
+fn a_handler_may_detach_another_mutator_and_drop_a_runtime() {
+    for last in [false, true] {
+        let seen = Seen::default();
+        let registration = note(&seen, |_| drop(GIVEN_UP.take()));
+        let runtime = Runtime::new().unwrap();
+        let other = Runtime::new().unwrap();
+        let victim = runtime.attach().unwrap();
+        let kept = graph::chain(&victim, 1_000);
+        drop(graph::chain(&victim, 1_000));
+        let pooled: Vec<Mutator> = (0..3).map(|_| runtime.attach().unwrap()).collect();
+        drop(pooled);
+        let mutator = other.attach().unwrap();
+        let watched = (!last).then(|| runtime.clone());
+        GIVEN_UP.set(Some((victim, runtime)));
+        routine_calls(&mutator);
+        assert!(GIVEN_UP.take().is_none(), "the handler was called");
+        drop(kept);
+        routine_calls(&mutator);
+        drop(registration);
+        if let Some(watched) = watched {
+            assert_eq!(watched.idle_heaps(), if cfg!(feature = "v2") { 0 } else { 4 });
+        }
+        assert!(mutator.collect(Budget::Unbounded).is_done());
+    }
 }

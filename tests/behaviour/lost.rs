@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Budget, Mutator, Pacing, Ref, Runtime, Slots, Stop, Tally, Trace, Tracer};
+use mimalloc_runtime::{Budget, Mutator, Pacing, Ref, Runtime, Slots, Stop, Tally, Trace, Tracer, When};
 
 use crate::graph::{self, Node, node};
 
@@ -135,10 +135,11 @@ fn a_handler_that_panics_stays_and_its_panic_waits() {
     let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
     let calls = Rc::new(Cell::new(0));
     let seen = Rc::clone(&calls);
-    mutator.on_beat(move |_| {
+    let panics = mutator.on_beat(When::Every(1), move |_, _| {
         seen.set(seen.get() + 1);
         panic!("a handler's panic");
     });
+    panics.unwrap();
     for _ in 0..320 {
         node(&mutator, None, None);
     }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lox_vm::error::InterpretError;
 use lox_vm::machine::{Config, Machine};
-use mimalloc_runtime::{Budget, Metrics, Pacing};
+use mimalloc_runtime::{Budget, Metrics, Pacing, When};
 
 fn pacings() -> [Pacing; 3] {
     [Pacing::default(), Pacing::stress(), Pacing::eager()]
@@ -323,10 +323,11 @@ fn a_panic_of_the_embedders_own_comes_out_and_leaves_the_machine_usable() {
     for pacing in pacings() {
         let mut machine = machine(pacing);
         let mut calm = 3;
-        machine.mutator().on_beat(move |_| {
+        let subscribed = machine.mutator().on_beat(When::Every(1), move |_, _| {
             calm -= 1;
             assert!(calm != 0, "on the third beat");
         });
+        subscribed.unwrap();
         let source = "var l = List(); fun f(x) { return List(); } while (true) l.add(f(\"a\" + \"b\"));";
         let run = catch_unwind(AssertUnwindSafe(|| interpret(&mut machine, source)));
         assert_eq!(run.unwrap_err().downcast_ref::<&str>(), Some(&"on the third beat"));

@@ -1,16 +1,21 @@
-//! Learns which engine it was given from the engine's own header, and compiles the checks in `vendor/`.
+//! Learns which engine it was given from the engine's own header, and has the C compiler check what `src/sys` declares.
+
+mod declarations;
+mod header;
 
 use std::path::{Path, PathBuf};
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=vendor/abi_check.c");
+    println!("cargo:rerun-if-changed=build");
+    println!("cargo:rerun-if-changed=src/sys");
+    println!("cargo:rerun-if-changed=vendor");
     println!("cargo:rustc-check-cfg=cfg(engine, values(\"v2\", \"v3\"))");
 
     // `links = "mimalloc"` in libmimalloc-sys3 hands us the directory of the headers its library was built from.
     let include = PathBuf::from(std::env::var_os("DEP_MIMALLOC_INCLUDE_DIR").expect(
         "libmimalloc-sys3 did not export its include directory (DEP_MIMALLOC_INCLUDE_DIR); use version 0.1.56 or later",
     ));
+    println!("cargo:rerun-if-changed={}", include.display());
     let version = engine_version(&include.join("mimalloc.h"));
     let engine = match version {
         20_000..30_000 => "v2",
@@ -27,12 +32,21 @@ fn main() {
 
     // Our declarations of the engine's functions are checked by the C compiler against its headers: a wrong one does
     // not build. The object is empty and nothing links to it.
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let declared = declarations::read(Path::new("src/sys"), engine);
+    write(&out.join("engine_declarations.h"), &declared.c);
     cc::Build::new()
         .file("vendor/abi_check.c")
         .include(&include)
+        .include(&out)
         .warnings(true)
         .warnings_into_errors(true)
         .compile("mimalloc_runtime_abi_check");
+    header::write_lists(&include, &out, &declared.names);
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 
 /// Whether the engine is built to find errors in the use of memory, by itself or with a tool. Then it is told of each free
@@ -49,7 +63,6 @@ fn engine_watches() -> bool {
 
 /// `MI_MALLOC_VERSION` as a number: major, two digits minor, two digits patch.
 fn engine_version(header: &Path) -> u32 {
-    println!("cargo:rerun-if-changed={}", header.display());
     let text =
         std::fs::read_to_string(header).unwrap_or_else(|error| panic!("cannot read {}: {error}", header.display()));
     let digits: String = text

@@ -1,0 +1,65 @@
+//! The pool of heaps: thousands of threads come and go, and memory stays where it was. A process of its own, whose resident
+//! size is looked at.
+
+use std::thread;
+
+use mimalloc_runtime::{Budget, Ref, Runtime, Trace};
+
+#[derive(Trace)]
+struct Link {
+    next: Option<Ref<Link>>,
+    text: String,
+}
+
+/// Resident memory in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Attaches, allocates, and detaches with work pending, under a live chain that dies only with the detach.
+fn visit(runtime: &Runtime) {
+    let mutator = runtime.attach().unwrap();
+    let chain = |length: u32| {
+        let link = |next, index: u32| mutator.alloc(Link { next, text: index.to_string() }).unwrap();
+        (0..length).fold(None, |next, index| Some(link(next, index)))
+    };
+    let kept = chain(100);
+    drop(chain(2_000));
+    mutator.collect(Budget::Units(50));
+    assert!(mutator.metrics().pending.now.objects > 0);
+    drop(kept);
+    assert_eq!(mutator.detach().live.objects, 0);
+}
+
+/// Two threads at a time, so that the pool is used from both ends.
+fn visits(runtime: &Runtime, threads: usize) {
+    for _ in 0..threads / 2 {
+        thread::scope(|scope| {
+            scope.spawn(|| visit(runtime));
+            scope.spawn(|| visit(runtime));
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
+fn twenty_thousand_threads_leave_memory_flat() {
+    let threads = 20_000 / if cfg!(small_tests) { 100 } else { 1 };
+    let runtime = Runtime::new().unwrap();
+    visits(&runtime, threads / 10);
+    let after_a_tenth = resident();
+    visits(&runtime, threads);
+    let after_all = resident();
+    // A heap in use takes some 250 KiB: were only one in a hundred threads to leave one behind, it would be 50 MiB.
+    let bound = after_a_tenth + after_a_tenth / 4 + 4096;
+    assert!(after_all <= bound, "{after_a_tenth} KiB resident after a tenth of the threads, {after_all} after all");
+
+    // What waits for the next mutator can be given back.
+    let idle = runtime.idle_heaps();
+    assert!(idle <= 2);
+    assert_eq!(idle > 0, !cfg!(feature = "v2"), "heaps of version 2 end with their thread");
+    assert_eq!((runtime.release_idle_heaps(), runtime.idle_heaps()), (idle, 0));
+    visit(&runtime);
+}

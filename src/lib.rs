@@ -68,6 +68,7 @@
 //! | freeing | [`Budget`], [`Progress`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Beat`], [`Mutator::on_beat`], [`When`], [`Mutator::set_deadline`], [`Mutator::charge`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
+//! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Metrics`], [`Step`], [`Cause`] |
 //! | the engine's hook | [`register_deferred_free`], [`HookCall`] |
 //! | the engine itself | [`sys`]: its whole API, raw, and where the safe API offers it |
@@ -75,18 +76,21 @@
 //! # Features
 //!
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `allocator_api2`: `Mutator::heap`, a handle of the heap that containers allocate from (`hashbrown`, `allocator-api2`'s own
+//!   vectors, which implement [`Trace`](trait@Trace), and others).
 //! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
 //! - `secure`, `debug`: the engine's builds of that name.
 //! - `no_thp`: the engine asks for no transparent huge pages (Linux, Android).
 //! - `local_dynamic_tls`: thread-locals that also work in a library loaded at run time (`dlopen`), somewhat slower (Unix).
 //! - `override`: the engine takes the place of the C library's `malloc` and `free` in the program (not on Windows).
 //!
-//! A program has one copy of mimalloc: with `mimalloc3` as its global allocator it is the same one. A program that also
+//! A program has one copy of mimalloc: with [`ChargingAlloc`] or `mimalloc3` as its global allocator it is the same one. A program that also
 //! depends on `libmimalloc-sys`, the other binding, does not resolve, as both claim to link `mimalloc`.
 
 // The derive names this crate by its path, also when it is used in here.
 extern crate self as mimalloc_runtime;
 
+mod aside;
 mod deferred;
 pub mod engine;
 mod error;
@@ -103,8 +107,8 @@ pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_defer
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref, RemoteFree,
-    Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
+    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
 };
 
 #[cfg(feature = "derive")]

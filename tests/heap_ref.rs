@@ -105,13 +105,17 @@ fn blocks_keep_their_contents_however_they_are_resized() {
             let counted = mutator.metrics().block_bytes as usize;
             assert_eq!(counted, old.size().next_multiple_of(16));
             let smaller = new.size() <= old.size();
-            // SAFETY: allocated with this layout, and not used again.
-            let moved = match smaller {
-                true => unsafe { heap.shrink(block.cast(), *old, *new) },
-                false if new.size() % 2 == 0 => unsafe { heap.grow_zeroed(block.cast(), *old, *new) },
-                false => unsafe { heap.grow(block.cast(), *old, *new) },
-            }
-            .unwrap();
+            let moved = if smaller {
+                // SAFETY: allocated with this layout, and not used again.
+                unsafe { heap.shrink(block.cast(), *old, *new) }
+            } else if new.size() % 2 == 0 {
+                // SAFETY: as above.
+                unsafe { heap.grow_zeroed(block.cast(), *old, *new) }
+            } else {
+                // SAFETY: as above.
+                unsafe { heap.grow(block.cast(), *old, *new) }
+            };
+            let moved = moved.unwrap();
             check(moved, *new, old.size().min(new.size()), 7);
             assert_eq!(block_bytes(&mutator), new.size().next_multiple_of(16));
             // SAFETY: allocated with this layout, and not used again.
@@ -448,11 +452,15 @@ fn the_mutator_may_be_detached_within_a_push() {
             let mutator = place.borrow();
             let mutator = mutator.as_ref().unwrap();
             let (held, heap) = (Rc::clone(&held), mutator.heap());
-            let subscribed = mutator.on_beat(When::Every(1), move |_, _| {
+            let subscribed = mutator.on_beat(When::Every(1), move |lent, _| {
                 let _held = (&held, &heap);
                 // Not while the mutator itself is in use below.
                 if let (false, Ok(mut place)) = (from_a_drop, place_again.try_borrow_mut()) {
                     drop(place.take());
+                    // What was lent still works, for as long as it is lent.
+                    assert_eq!(*lent.alloc(7u64).unwrap(), 7);
+                    assert!(lent.heap().allocate(Layout::new::<u64>()).is_err());
+                    lent.on_beat(When::Every(1), |_, _| unreachable!("no beat after this one")).unwrap();
                 }
             });
             subscribed.unwrap();

@@ -7,6 +7,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::aside::aside;
+
 use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
 use super::pending::{Pending, SMALL, WHOLE, counted};
 use super::trace::{Slots, Tracer};
@@ -196,6 +198,11 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
     if let Ok(found) = find(id, home) {
         return found;
     }
+    // The table is the process's: who comes first should not pay for it.
+    aside(|| add(id, info, home))
+}
+
+fn add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
     // Made before the lock is taken: the allocation may be the one in which the engine calls its hook, and a handler may
     // want the lock.
     let entry = Box::new(Entry { id, info: *info });

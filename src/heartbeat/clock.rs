@@ -8,7 +8,8 @@ use core::fmt;
 pub struct Beat {
     /// How many beats there have been since the mutator was attached, this one included.
     pub number: u64,
-    /// How many of them passed in the allocation that is being made. More than 1 when it is larger than a beat.
+    /// How many of them passed since the last one was told. More than 1 when one allocation is larger than a beat, or when
+    /// Rust's own allocations are charged ([`ChargingAlloc`](crate::ChargingAlloc)).
     pub passed: u64,
 }
 
@@ -65,10 +66,28 @@ impl Clock {
     /// Charges for bytes about to be allocated. True when the grant is used up.
     #[inline(always)]
     pub(crate) fn charge(&self, bytes: u64) -> bool {
-        // A charge is at most 2^47 bytes (`heap::MOST_BYTES`), and each that goes below zero is followed by a settlement.
+        // A charge is at most 2^47 bytes (`heap::MOST_BYTES`), and each that goes below zero is followed by a settlement, or
+        // stops far from the end (`charge_only`).
         let credit = self.credit.get().wrapping_sub(bytes as i64);
         self.credit.set(credit);
         credit < 0
+    }
+
+    /// Charges where nothing can be settled. Returns how much: all of it, unless the credit is so far below zero, after 4 EiB
+    /// without a settlement, that it could wrap.
+    #[inline(always)]
+    pub(crate) fn charge_only(&self, bytes: u64) -> u64 {
+        if self.credit.get() < -(1 << 62) {
+            return 0;
+        }
+        self.charge(bytes);
+        bytes
+    }
+
+    /// Whether more was charged than granted.
+    #[inline(always)]
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.credit.get() < 0
     }
 
     /// Bytes charged since the mutator was attached.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::aside::aside;
+
 use super::hook::{self, HookCall};
 
 pub(super) type Handler = dyn Fn(HookCall) + Send + Sync;
@@ -33,8 +35,11 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Registration {
     hook::install();
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let handler: Arc<Handler> = Arc::new(handler);
-    HANDLERS.write().push((id, handler));
+    // The table is the process's.
+    aside(|| {
+        let handler: Arc<Handler> = Arc::new(handler);
+        HANDLERS.write().push((id, handler));
+    });
     Registration { id }
 }
 

@@ -22,6 +22,7 @@ use core::ptr;
 use std::panic::catch_unwind;
 use std::sync::Once;
 
+use crate::aside::aside;
 use crate::sys;
 
 use super::handler;
@@ -109,21 +110,25 @@ fn run_handlers(hook: &ThreadHook, call: HookCall) {
     if hook.in_handler.replace(true) {
         return;
     }
-    handler::for_each(|handler| {
-        // The handler itself is dropped in here too: it may have been removed meanwhile, and this be the last of it.
-        let run = move || {
-            handler(call);
-            drop(handler);
-        };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-            if hook.parked.get().is_null() {
-                hook.parked.set(Box::into_raw(Box::new(payload)));
-            } else {
-                // Dropping a payload may panic again, and this may be inside the engine.
-                core::mem::forget(payload);
+    let call_all = || {
+        handler::for_each(|handler| {
+            // The handler itself is dropped in here too: it may have been removed meanwhile, and this be the last of it.
+            let run = move || {
+                handler(call);
+                drop(handler);
+            };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+                if hook.parked.get().is_null() {
+                    hook.parked.set(Box::into_raw(Box::new(payload)));
+                } else {
+                    // Dropping a payload may panic again, and this may be inside the engine.
+                    core::mem::forget(payload);
+                }
             }
-        }
-    });
+        })
+    };
+    // When they are called is the engine's choice, so what they allocate is not charged.
+    aside(call_all);
     hook.in_handler.set(false);
 }
 
@@ -175,7 +180,7 @@ pub(crate) fn claim_forced() {
 }
 
 /// Runs `f` with the process-wide handlers off on this thread: for what holds a lock, ours or the engine's, while it
-/// allocates. Calls that come meanwhile are counted and reach no handler.
+/// allocates. Calls that come meanwhile are counted and reach no handler, and what `f` allocates is nobody's charge.
 pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> R {
     /// Restores also when `f` panics.
     struct Quiet(bool);
@@ -185,7 +190,7 @@ pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> R {
         }
     }
     let _quiet = Quiet(HOOK.with(|hook| hook.in_handler.replace(true)));
-    f()
+    aside(f)
 }
 
 /// Whether a process-wide handler is running on this thread.

@@ -52,7 +52,7 @@ pub struct Step {
     pub elapsed: Duration,
     /// Bytes owed after it: what the pause cap carries over.
     pub debt: u64,
-    /// Bytes allocated since the mutator was attached: the program's own time, for plots that do not vary between runs.
+    /// Bytes charged to the mutator since it was attached: the program's own time, for plots that do not vary between runs.
     pub allocated_bytes: u64,
     /// Live objects after it.
     pub live: Tally,

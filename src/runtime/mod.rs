@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod census;
+mod global;
 mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
@@ -16,6 +17,7 @@ mod subscribers;
 mod tail;
 mod thread;
 
+pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]

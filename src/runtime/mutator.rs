@@ -115,14 +115,15 @@ impl Mutator {
     pub fn collect(&self, budget: Budget) -> Progress {
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
-        self.safepoint();
+        self.report();
         progress
     }
 
-    /// A place where the embedder's own state is in order: tells handlers of forced engine calls that they have not seen, and of
+    /// A place where the embedder's own state is in order: takes the step and tells the beats that Rust's own allocations have
+    /// made due ([`ChargingAlloc`](crate::ChargingAlloc)), tells handlers of forced engine calls that they have not seen and of
     /// the engine's messages, and resumes a panic of user code that was kept.
     ///
-    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same.
+    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same save for the first.
     ///
     /// # Panics
     /// With the payload of the first panic of user code since the last safepoint.
@@ -131,6 +132,12 @@ impl Mutator {
     /// Four loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
+        self.state().settle();
+        self.report();
+    }
+
+    #[inline]
+    fn report(&self) {
         if self.state().has_parked_panic() || heartbeat::has_news() || has_messages() {
             self.tell_news();
         }
@@ -159,7 +166,7 @@ impl Mutator {
             self.state().heap.collect();
             engine::collect_forced();
         });
-        self.safepoint();
+        self.report();
         progress
     }
 
@@ -332,7 +339,8 @@ impl Mutator {
     /// Whether the deadline has passed: for a VM's loop to ask at its own safepoints. Nothing else is done about it.
     ///
     /// # Errors
-    /// [`DeadlinePassed`] from the allocation on that completed the beat.
+    /// [`DeadlinePassed`] from the allocation on that completed the beat; if that was one of Rust's own
+    /// ([`ChargingAlloc`](crate::ChargingAlloc)), from the next allocation by the mutator or safepoint on.
     ///
     /// # Cost
     /// Two loads and a comparison here, nothing on the allocation path.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::engine::{EngineOptions, apply};
 use crate::error::{Error, ErrorKind};
@@ -81,7 +82,7 @@ impl Builder {
             ));
         }
         let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
-        apply(&self.engine.or(preset))?;
+        aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
         let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };
         Ok(Runtime { shared: Arc::new(shared) })

@@ -10,6 +10,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::aside::aside;
 use crate::deferred::{
     Budget, Large, Memory, Meter, Object, Pacer, Pending, Progress, Route, Schedule, Stop, Tally, addressable, counted,
 };
@@ -251,6 +252,24 @@ impl State {
     #[inline(always)]
     fn block_freed(&self, bytes: usize) {
         self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
+    }
+
+    /// Charges for memory that is not of this heap. Whatever becomes due waits for the next allocation or safepoint.
+    #[inline]
+    pub(super) fn charge_elsewhere(&self, bytes: usize) {
+        if bytes <= MOST_BYTES {
+            // Not a block of this heap: for these counts it is as if it had been freed.
+            let charged = self.clock.charge_only(counted_block(bytes));
+            self.blocks_freed.set(self.blocks_freed.get().wrapping_add(charged));
+        }
+    }
+
+    /// Looks at what has become due without an allocation of this heap.
+    #[inline(always)]
+    pub(super) fn settle(&self) {
+        if self.clock.is_overdrawn() {
+            self.poll(0);
+        }
     }
 
     /// Charges the clock for work that was not done here, as if a block had been allocated and freed.
@@ -543,7 +562,6 @@ impl State {
         self.pending.is_draining()
     }
 
-    #[cfg(feature = "allocator_api2")]
     pub(super) fn is_attached(&self) -> bool {
         self.attached.get()
     }
@@ -637,6 +655,7 @@ impl State {
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.attached.set(false);
         this.retires_now.set(true);
+        thread::find_current();
         heartbeat::detach_thread();
         let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
         // SAFETY: not used afterwards (1).
@@ -655,14 +674,15 @@ impl State {
         if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
             return;
         }
-        thread::strike(this);
+        // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
+        let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
-        let this = unsafe { Box::from_raw(state.as_ptr()) };
+        let this = unsafe { Box::from_raw(boxed.as_ptr()) };
         let in_use = this.blocks() + this.pending.abandoned().bytes + this.inherited;
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {
-            shared.give_back(idle, in_use);
+            aside(|| shared.give_back(idle, in_use));
         }
     }
 }

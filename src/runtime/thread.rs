@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
+use crate::aside::is_aside;
 use crate::deferred::{Object, Route};
 
 use super::state::State;
@@ -11,6 +12,10 @@ thread_local! {
     /// Invariant THREAD: the head of a list, through `State::next`, of every state on this thread that is attached, still
     /// owns a live object, or has a handle of its heap. A pointer without a destructor: objects may be let go of while thread-locals are destroyed.
     static STATES: Cell<*const State> = const { Cell::new(ptr::null()) };
+
+    /// The state that was attached last and still is: the first such one on the list, or null. The global allocator charges
+    /// it.
+    static CURRENT: Cell<*const State> = const { Cell::new(ptr::null()) };
 }
 
 /// Puts `state` at the head: the state that was attached last is found first.
@@ -24,6 +29,32 @@ pub(super) unsafe fn enlist(state: NonNull<State>) {
         head.set(state.as_ptr());
         set_routes(head);
     });
+    find_current();
+}
+
+/// To be called when a state was attached or detached.
+pub(super) fn find_current() {
+    let mut at = STATES.get();
+    // SAFETY: by THREAD null or alive.
+    while let Some(state) = unsafe { at.as_ref() } {
+        if state.is_attached() {
+            break;
+        }
+        at = state.next.get();
+    }
+    CURRENT.set(at);
+}
+
+/// Charges the current mutator, if there is one, for memory of the global allocator. Calls nothing, allocates nothing, and
+/// does not panic.
+#[inline]
+pub(super) fn charge(bytes: usize) {
+    // SAFETY: null or attached, and so by THREAD alive.
+    if let Some(state) = unsafe { CURRENT.get().as_ref() } {
+        if !is_aside() {
+            state.charge_elsewhere(bytes);
+        }
+    }
 }
 
 /// With one state on the thread every object is its own; with more, each object's owner is looked up.
@@ -65,22 +96,24 @@ unsafe fn retire_among_many(object: NonNull<Object>) {
     unsafe { State::retire(state, object) }
 }
 
-/// Takes `state` off the list.
-pub(super) fn strike(state: &State) {
+/// Takes `state` off the list. Returns the pointer with which it was enlisted.
+pub(super) fn strike(state: &State) -> NonNull<State> {
     STATES.with(|head| {
         let mut link = head;
-        loop {
+        let struck = loop {
             let at = link.get();
             // SAFETY: by THREAD the list holds live states, this one among them.
             let here = unsafe { &*at };
             if ptr::eq(at, state) {
                 link.set(here.next.get());
-                break;
+                break at;
             }
             link = &here.next;
-        }
+        };
         set_routes(head);
-    });
+        // SAFETY: a live state was there.
+        unsafe { NonNull::new_unchecked(struck.cast_mut()) }
+    })
 }
 
 /// This thread's state, if it is the only one.

@@ -7,6 +7,7 @@ mod graph;
 mod handlers;
 mod handles;
 mod lost;
+mod orders;
 mod space;
 mod tails;
 mod threads;

@@ -8,6 +8,7 @@ mod handlers;
 mod handles;
 mod lost;
 mod orders;
+mod sizes;
 mod space;
 mod tails;
 mod threads;

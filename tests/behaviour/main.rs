@@ -7,6 +7,8 @@ mod graph;
 mod handlers;
 mod handles;
 mod lost;
+mod orders;
+mod sizes;
 mod space;
 mod tails;
 mod threads;

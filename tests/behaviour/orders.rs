@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use mimalloc_runtime::{Budget, ErrorKind, Mutator, Pacing, Ref, Runtime, Tally, Trace, register_deferred_free};
+use mimalloc_runtime::{Budget, ErrorKind, Mutator, Pacing, Ref, Runtime, Tally, Trace, When, register_deferred_free};
 
 use crate::graph::{self, Node, node};
 
@@ -156,10 +156,11 @@ fn a_beat_handler_that_takes_its_own_mutator_away_finds_it_borrowed() {
     let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
     let (inner, calls) = (Rc::downgrade(&own), Rc::new(Cell::new(0)));
     let seen = Rc::clone(&calls);
-    mutator.on_beat(move |_| {
+    let subscribed = mutator.on_beat(When::Every(1), move |_, _| {
         seen.set(seen.get() + 1);
         drop(inner.upgrade().unwrap().borrow_mut().take());
     });
+    subscribed.unwrap();
     own.replace(Some(mutator));
     let result = catch_unwind(AssertUnwindSafe(|| {
         let mutator = own.borrow();

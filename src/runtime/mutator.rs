@@ -249,7 +249,7 @@ impl Mutator {
     /// and the handler stays.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidSetting`](crate::ErrorKind::InvalidSetting) for `When::Every(0)`, and for a beat that has passed.
+    /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed.
     ///
     /// # Cost
     /// Nothing on the allocation path; at each beat, a look at each subscription.

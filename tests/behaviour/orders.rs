@@ -203,9 +203,10 @@ fn a_drop_may_take_its_own_mutator_away() {
 /// Attaches a mutator in the middle of another one's drain, whose objects had been alone on the thread until then.
 #[test]
 fn a_drop_may_attach_and_detach_other_mutators() {
+    type Kept = Vec<(Mutator, Ref<Node>)>;
     struct Attaches {
         runtime: Runtime,
-        kept: Rc<RefCell<Vec<(Mutator, Ref<Node>)>>>,
+        kept: Rc<RefCell<Kept>>,
     }
     impl Drop for Attaches {
         fn drop(&mut self) {
@@ -224,7 +225,7 @@ fn a_drop_may_attach_and_detach_other_mutators() {
     for budget in [Budget::Units(1), Budget::Units(10), Budget::Unbounded] {
         let runtime = Runtime::new().unwrap();
         let mutator = runtime.attach().unwrap();
-        let kept: Rc<RefCell<Vec<(Mutator, Ref<Node>)>>> = Rc::default();
+        let kept: Rc<RefCell<Kept>> = Rc::default();
         let mut head = None;
         for _ in 0..20 {
             let attaches = Attaches { runtime: runtime.clone(), kept: Rc::clone(&kept) };

@@ -127,6 +127,7 @@ fn items_and_values_of_no_size_may_be_any_number() {
 #[test]
 fn a_type_larger_than_memory_compiles() {
     type Huge = [u8; 1 << 46];
+    #[allow(clippy::type_complexity)]
     let alloc: fn(&Mutator, Huge) -> Result<Ref<Huge>, OutOfMemory<Huge>> = Mutator::alloc;
     assert_ne!(alloc as usize, 0);
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Once};
 use parking_lot::{Mutex, RwLock};
 
 use crate::sys;
+use crate::traced::event;
 
 /// What kind of message it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +112,9 @@ static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
 /// [`collect`](crate::Mutator::collect) comes next, or that calls [`deliver_messages`]; it may do anything. Of more than 16 KiB
 /// between two such moments the rest is lost, and said to be. If it panics, the panic passes through the safepoint.
 ///
+/// With the feature `tracing` each message is also an event, of the level that its kind is; for that alone a handler that does nothing
+/// will do.
+///
 /// In `secure` and `debug` builds corrupted memory still ends the process, after its text has been printed.
 pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> MessageHandler {
     static INSTALLED: Once = Once::new();
@@ -172,9 +176,16 @@ pub fn deliver_messages() {
     }
     let lost = LOST.swap(0, Ordering::Relaxed);
     let handlers: Vec<Arc<Handler>> = HANDLERS.read().iter().map(|(_, handler)| Arc::clone(handler)).collect();
-    let tell = |message: &Message| match handlers.is_empty() {
-        true => eprintln!("{message}"),
-        false => handlers.iter().for_each(|handler| handler(message)),
+    let tell = |message: &Message| {
+        match message.kind {
+            MessageKind::Error => event!(ERROR, "engine", text = %message),
+            MessageKind::Warning => event!(WARN, "engine", text = %message),
+            MessageKind::Text => event!(INFO, "engine", text = %message),
+        }
+        match handlers.is_empty() {
+            true => eprintln!("{message}"),
+            false => handlers.iter().for_each(|handler| handler(message)),
+        }
     };
     let text = String::from_utf8_lossy(&text);
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {

@@ -17,6 +17,8 @@ use crate::deferred::{
 use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Beat, Clock};
+#[cfg(feature = "tracing")]
+use crate::traced::event;
 
 use super::heap::{FreedElsewhere, Heap, MOST_BYTES, counted_block};
 use super::metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
@@ -417,6 +419,8 @@ impl State {
             self.pacer.credit(0, self.pending.tally().bytes);
         }
         if let Some(beat) = beat {
+            #[cfg(feature = "tracing")]
+            self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
             self.run_beat_handlers(beat);
         }
         // With nothing pending there is nothing to pay for until something dies (`arm`).
@@ -476,6 +480,21 @@ impl State {
         if let Some(start) = start {
             self.tell_observer(cause, budget, progress, start.elapsed());
         }
+        #[cfg(feature = "tracing")]
+        self.guarded(|| {
+            let Progress { units, freed, pending, .. } = progress;
+            event!(
+                TRACE,
+                "step",
+                cause = ?cause,
+                units,
+                freed_objects = freed.objects,
+                freed_bytes = freed.bytes,
+                pending_objects = pending.objects,
+                pending_bytes = pending.bytes,
+                debt = self.pacer.debt()
+            );
+        });
         self.pins.set(self.pins.get() - 1);
         progress
     }

@@ -1,4 +1,4 @@
-//! What a mutator is made of. Outlives the [`Mutator`] for as long as one of its objects lives.
+//! What a mutator is made of. Outlives the [`Mutator`] for as long as one of its objects or handles lives.
 
 use core::alloc::Layout;
 use core::any::Any;

@@ -37,7 +37,8 @@ use super::thread;
 /// # Ok::<(), mimalloc_runtime::Error>(())
 /// ```
 pub struct Mutator {
-    /// Invariant ATTACHED: a state on this thread's list, attached for as long as this value lives.
+    /// Invariant ATTACHED: a state on this thread's list, attached for as long as this value lives; for one that is lent to a
+    /// handler ([`Mutator::borrowed`]) alive, since the mutator that it stands for may be detached meanwhile.
     state: NonNull<State>,
     _not_send: PhantomData<*mut ()>,
 }

@@ -194,7 +194,7 @@ impl State {
     /// Bytes were charged to the clock for an object that does not exist. The clock keeps them: it measures what was asked
     /// for. So they count as those of a block that has been freed.
     fn forget_bytes(&self, bytes: usize) {
-        self.blocks_freed.set(self.blocks_freed.get() + counted(bytes));
+        self.note_freed(counted(bytes));
     }
 
     /// A raw block. `take` asks the heap for it. Sizes that the engine has no block of are refused and not charged.
@@ -253,7 +253,14 @@ impl State {
 
     #[inline(always)]
     fn block_freed(&self, bytes: usize) {
-        self.blocks_freed.set(self.blocks_freed.get() + counted_block(bytes));
+        self.note_freed(counted_block(bytes));
+    }
+
+    /// So many bytes of what the clock was charged are those of blocks that are no more.
+    #[inline(always)]
+    fn note_freed(&self, bytes: u64) {
+        // Wrapping: the sum of what was ever allocated fits, but charges without an allocation can be made for ever.
+        self.blocks_freed.set(self.blocks_freed.get().wrapping_add(bytes));
     }
 
     /// Charges for memory that is not of this heap. Whatever becomes due waits for the next allocation or safepoint.
@@ -262,7 +269,7 @@ impl State {
         if bytes <= MOST_BYTES {
             // Not a block of this heap: for these counts it is as if it had been freed.
             let charged = self.clock.charge_only(counted_block(bytes));
-            self.blocks_freed.set(self.blocks_freed.get().wrapping_add(charged));
+            self.note_freed(charged);
         }
     }
 
@@ -277,7 +284,7 @@ impl State {
     /// Charges the clock for work that was not done here, as if a block had been allocated and freed.
     pub(super) fn charge(&self, bytes: u64) {
         let due = self.clock.charge(bytes);
-        self.blocks_freed.set(self.blocks_freed.get() + bytes);
+        self.note_freed(bytes);
         if due {
             self.poll(0);
         }
@@ -600,7 +607,12 @@ impl State {
     fn blocks(&self) -> u64 {
         // Acquire: pairs with the Release in `RemoteFree::free`.
         let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        self.clock.charged() - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
+        let charged = self.clock.charged();
+        if charged == u64::MAX {
+            // So much was charged without an allocation that the clock stands still: the sums say nothing any more.
+            return 0;
+        }
+        charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
     }
 
     /// The areas of the heap.
@@ -627,7 +639,7 @@ impl State {
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
     fn sample(&self, coming: u64) {
         let (live, pending) = (self.live().bytes, self.pending.tally().bytes);
-        let total = live + pending + self.blocks() - coming;
+        let total = (live + pending + self.blocks()).saturating_sub(coming);
         self.peak_live.set(self.peak_live.get().max(live));
         self.peak_pending.set(self.peak_pending.get().max(pending));
         self.peak_total.set(self.peak_total.get().max(total));

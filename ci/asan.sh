@@ -15,10 +15,14 @@ cargo=(cargo +nightly test --target "$host" -p mimalloc-runtime --features alloc
 
 step "build the tests" "${asan[@]}" "${cargo[@]}" --no-run
 # First that the tool sees; what it says of the tests means nothing otherwise.
-for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed block_freed_on_another_thread; do
+for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed block_freed_on_another_thread \
+    object_freed_twice block_freed_twice block_written_into_the_next; do
     must_report "planted: $fault" "AddressSanitizer: use-after-poison" \
         "${asan[@]}" MIMALLOC_RUNTIME_PLANT=1 "${cargo[@]}" --test planted -- --exact "$fault"
 done
+fault=object_of_a_heap_that_was_destroyed
+must_report "planted: $fault" "AddressSanitizer: SEGV" \
+    "${asan[@]}" MIMALLOC_DISALLOW_ARENA_ALLOC=1 MIMALLOC_RUNTIME_PLANT=1 "${cargo[@]}" --test planted -- --exact "$fault"
 step "tests, AddressSanitizer" "${asan[@]}" "${cargo[@]}" --tests -- "${skip_messages[@]}"
 # The Lox machine keeps its references in encoded values and counts them itself. Each script is a process, for which the
 # sanitizer would mark the engine's whole reserve of memory; without EAGER_COMMIT only what is used, thirty times as

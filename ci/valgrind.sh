@@ -17,8 +17,17 @@ memcheck=(env CFLAGS="-DMI_TRACK_VALGRIND=1 -DMI_OPT_FREE_SMALL=0" RUSTFLAGS="--
 cargo=(cargo test -p mimalloc-runtime --features allocator_api2,tracing)
 
 step "build the tests" "${memcheck[@]}" "${cargo[@]}" --no-run
-for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed block_freed_on_another_thread; do
-    must_report "planted: $fault" "inside a block of size .* free'd" \
-        "${memcheck[@]}" MIMALLOC_RUNTIME_PLANT=1 "${cargo[@]}" --test planted -- --exact "$fault"
+# must_see FAULT TEXT [VARIABLE=VALUE...]
+must_see() {
+    must_report "planted: $1" "$2" \
+        "${memcheck[@]}" MIMALLOC_RUNTIME_PLANT=1 "${@:3}" "${cargo[@]}" --test planted -- --exact "$1"
+}
+for fault in object_freed_by_a_collection leaf_freed_by_its_drop block_freed block_freed_on_another_thread block_freed_twice; do
+    must_see "$fault" "inside a block of size .* free'd"
 done
+# Words of the engine's own lie between two blocks, and memcheck measures from the block before.
+must_see object_freed_twice "Invalid read of size 8"
+must_see block_written_into_the_next "Invalid write of size 8"
+must_see object_of_a_heap_that_was_destroyed "Process terminating with default action of signal 11" \
+    MIMALLOC_DISALLOW_ARENA_ALLOC=1
 step "tests, memcheck" timeout 600 "${memcheck[@]}" "${cargo[@]}" --tests -- --test-threads=1 "${skip_messages[@]}"

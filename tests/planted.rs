@@ -88,6 +88,71 @@ fn block_freed_on_another_thread() {
     });
 }
 
+/// Gives a reference up that was not held: the header is read to do so.
+#[test]
+fn object_freed_twice() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let object = Ref::into_raw(mutator.alloc(VALUE).unwrap());
+    // SAFETY: the handle's reference.
+    unsafe { raw::release(object) };
+    if planted() {
+        // SAFETY: none. This is the fault.
+        unsafe { raw::release(object) };
+    }
+}
+
+/// The engine does not read what it frees; where tools watch, the crate does.
+#[test]
+fn block_freed_twice() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let layout = Layout::new::<[u64; 8]>();
+    let block = mutator.allocate(layout).unwrap();
+    // SAFETY: allocated above with this layout.
+    unsafe { mutator.deallocate(block, layout) };
+    if planted() {
+        // SAFETY: none. This is the fault.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+}
+
+/// Writes through a pointer to one block into the one behind it, which is free. (Into one that is in use no tool sees it: a
+/// pointer has no bounds.)
+#[test]
+fn block_written_into_the_next() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let layout = Layout::new::<[u64; 8]>();
+    let mut blocks: Vec<_> = (0..100).map(|_| mutator.allocate(layout).unwrap()).collect();
+    blocks.sort_unstable();
+    let distance = |pair: &[NonNull<u8>]| pair[1].as_ptr() as usize - pair[0].as_ptr() as usize;
+    let at = (1..blocks.len()).min_by_key(|at| distance(&blocks[at - 1..=*at])).unwrap();
+    let beyond = distance(&blocks[at - 1..=at]);
+    // SAFETY: allocated above with this layout.
+    unsafe { mutator.deallocate(blocks.remove(at), layout) };
+    let last = layout.size() - 8;
+    // SAFETY: within the block; or if a fault is planted, in the next one.
+    let word = unsafe { blocks[at - 1].add(if planted() { beyond } else { last }) };
+    // SAFETY: as above.
+    unsafe { word.cast::<u64>().write_volatile(VALUE) };
+    for block in blocks {
+        // SAFETY: allocated above with this layout.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+}
+
+/// A heap is destroyed when nothing in it is in use. The engine does not tell a tool of it, and takes back what it had told of
+/// the blocks; but told to have no arenas (`MIMALLOC_DISALLOW_ARENA_ALLOC=1`) it gives the memory back to the system.
+#[test]
+fn object_of_a_heap_that_was_destroyed() {
+    let runtime = Runtime::builder().idle_heaps(0).build().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let leaf = mutator.alloc(VALUE).unwrap();
+    read_around(NonNull::from(&*leaf), || {
+        drop(leaf);
+        drop(mutator);
+        drop(runtime);
+    });
+}
+
 #[test]
 fn object_counted_by_two_threads() {
     let mutator = Runtime::new().unwrap().attach().unwrap();

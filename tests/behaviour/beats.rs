@@ -28,6 +28,71 @@ fn beats_count_the_bytes_that_were_asked_for() {
     assert_eq!(mutator.metrics().beats, 11);
 }
 
+/// P4 once more, for a program of every kind of allocation under every pacing: what its beats must be is added up from the sizes
+/// it asks for and nothing else, so every engine and build in which this runs has the same.
+#[test]
+fn a_program_has_the_beats_of_its_sizes_and_no_others() {
+    /// What is charged for an object whose value or parts take so many bytes: a header of 8 more, in steps of 16.
+    fn object(bytes: usize) -> u64 {
+        block(8 + bytes)
+    }
+    fn block(bytes: usize) -> u64 {
+        bytes.max(1).next_multiple_of(16) as u64
+    }
+    let no_cap = Pacing::default().with_pause_cap(Budget::Unbounded).unwrap();
+    let mut figures = Vec::new();
+    for pacing in [Pacing::default(), no_cap, Pacing::eager(), Pacing::stress()] {
+        let mutator = Runtime::new().unwrap().attaching().pacing(pacing).beat_bytes(1_000).unwrap().attach().unwrap();
+        let seen = Rc::new(Cell::new(0));
+        let passed = Rc::clone(&seen);
+        mutator.on_beat(move |beat| passed.set(passed.get() + beat.passed));
+        let (mut charged, mut random) = (0u64, 1u32);
+        let mut kept = Vec::new();
+        for step in 0..5_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let size = (random >> 16) as usize % if step % 100 == 0 { 50_000 } else { 500 };
+            match random >> 29 {
+                0 | 1 => {
+                    kept.push(node(&mutator, kept.last().cloned(), None));
+                    charged += object(2 * 8);
+                }
+                2 => {
+                    drop(mutator.alloc([step as u64; 5]).unwrap());
+                    charged += object(5 * 8);
+                }
+                3 => {
+                    let tail = mutator.alloc_tail(1u64, size, |_| 2u16).unwrap();
+                    drop(mutator.grow_tail(tail, 2 * size + 1, |_| 3).unwrap());
+                    // The length, the head, and the items; then the whole of the larger one.
+                    charged += object(8 + 8 + 2 * size) + object(8 + 8 + 2 * (2 * size + 1));
+                }
+                4 | 5 => {
+                    let layout = Layout::from_size_align(size, 1 << (size % 7)).unwrap();
+                    let made = mutator.allocate(layout).unwrap();
+                    // SAFETY: allocated above with this layout; the old place is not used again.
+                    let made = unsafe { mutator.reallocate(made, layout, size / 2) }.unwrap();
+                    // SAFETY: of this layout now.
+                    unsafe { mutator.deallocate(made, Layout::from_size_align(size / 2, layout.align()).unwrap()) };
+                    charged += block(size) + block(size / 2);
+                }
+                6 => {
+                    kept.truncate(kept.len() / 2);
+                    mutator.collect(Budget::Units(size as u64));
+                }
+                _ => {
+                    assert!(mutator.alloc_tail((), usize::MAX - size, |_| 0u8).is_err());
+                    mutator.safepoint();
+                }
+            }
+        }
+        assert!(charged > 1_000_000, "{charged}");
+        assert_eq!((mutator.metrics().beats, seen.get()), (charged / 1_000, charged / 1_000), "{pacing:?}");
+        figures.push(charged);
+    }
+    figures.dedup();
+    assert_eq!(figures.len(), 1, "and under every pacing the same");
+}
+
 #[test]
 fn a_beat_of_an_impossible_length_is_refused() {
     let runtime = Runtime::new().unwrap();

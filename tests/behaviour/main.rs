@@ -3,10 +3,13 @@
 mod beats;
 mod bounds;
 mod counts;
+mod fuzzed;
 mod graph;
 mod handlers;
 mod handles;
 mod lost;
+#[path = "../../fuzz/objects/mod.rs"]
+mod objects;
 mod orders;
 mod sizes;
 mod space;

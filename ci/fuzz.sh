@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Operations on a graph of objects against a model, found by a fuzzer under AddressSanitizer, to which the engine tells of
+# each block (as in asan.sh). First the programs of the corpus, then new ones for a minute; what it finds lies in
+# fuzz/artifacts. The interpreter is tested on any compiler by tests/behaviour/fuzzed.rs.
+set -euo pipefail
+. "$(dirname "$0")/step.sh"
+need_nightly
+
+if ! cargo fuzz --version >/dev/null 2>&1 && [[ ${CI:-} = true ]]; then
+    step "install cargo-fuzz" timeout 600 cargo install cargo-fuzz --locked --root "$target/ci/cargo-fuzz" || true
+    PATH=$target/ci/cargo-fuzz/bin:$PATH
+fi
+cargo fuzz --version >/dev/null 2>&1 || skip "cargo-fuzz is not installed"
+
+# New programs go where they are not committed; the corpus is read beside.
+found=$(mktemp -d)
+trap 'rm -rf "$found"' EXIT
+asan=(env CFLAGS="-DMI_TRACK_ASAN=1 -fsanitize=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="$target/ci/fuzz")
+fuzz=(cargo +nightly fuzz)
+
+step "build the fuzz target" "${asan[@]}" "${fuzz[@]}" build objects
+step "the corpus" "${asan[@]}" "${fuzz[@]}" run objects fuzz/corpus/objects -- -runs=0
+step "a minute of fuzzing" "${asan[@]}" "${fuzz[@]}" run objects "$found" fuzz/corpus/objects -- \
+    -max_total_time=60 -max_len=4096 -timeout=60 -rss_limit_mb=4096

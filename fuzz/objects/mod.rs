@@ -13,7 +13,9 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use mimalloc_runtime::{Budget, GrowError, Mutator, Object, Pacing, Ref, Runtime, SLACK_UNITS, Tally, Untyped, raw};
+use mimalloc_runtime::{
+    Budget, GrowError, Mutator, Object, Pacing, Ref, Runtime, SLACK_UNITS, Tally, Untyped, When, raw,
+};
 
 use blocks::Block;
 use kinds::{Dropped, Handle, KINDS};
@@ -294,13 +296,12 @@ impl World {
         assert_eq!(progress.pending, Tally::default());
     }
 
-    /// From now on each beat allocates some, drops them, and collects a little.
+    /// From now on a handler on every so many beats allocates some, drops them, and collects a little.
     fn on_beat(&mut self, at: usize, program: &mut Program<'_>) {
         let Some(attached) = &self.mutators[at] else { return };
         let (count, budget) = (program.byte() % 8, program.budget());
-        let (mutator, allocated) = (Rc::downgrade(&attached.mutator), Rc::clone(&attached.by_handlers));
-        attached.mutator.on_beat(move |_| {
-            let mutator = mutator.upgrade().expect("a beat is its mutator's");
+        let allocated = Rc::clone(&attached.by_handlers);
+        let subscribed = attached.mutator.on_beat(When::Every(1 + u64::from(count) / 2), move |mutator, _| {
             let mut last: Option<Ref<Untyped>> = None;
             for _ in 0..count {
                 last = Some(Ref::erase(mutator.alloc((0u64, last, [(); 3])).map_err(|error| error.map(drop)).unwrap()));
@@ -309,6 +310,7 @@ impl World {
             drop(last);
             mutator.collect(budget);
         });
+        subscribed.expect("every so many beats, from now on");
     }
 
     // ---- raw blocks ----

@@ -45,7 +45,7 @@ fn a_program_has_the_beats_of_its_sizes_and_no_others() {
         let mutator = Runtime::new().unwrap().attaching().pacing(pacing).beat_bytes(1_000).unwrap().attach().unwrap();
         let seen = Rc::new(Cell::new(0));
         let passed = Rc::clone(&seen);
-        mutator.on_beat(move |beat| passed.set(passed.get() + beat.passed));
+        mutator.on_beat(When::Every(1), move |_, beat| passed.set(passed.get() + beat.passed)).unwrap();
         let (mut charged, mut random) = (0u64, 1u32);
         let mut kept = Vec::new();
         for step in 0..5_000 {

@@ -78,6 +78,8 @@
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `allocator_api2`: `Mutator::heap`, a handle of the heap that containers allocate from (`hashbrown`, `allocator-api2`'s own
 //!   vectors, which implement [`Trace`](trait@Trace), and others).
+//! - `tracing`: collection steps and beats as events of the `tracing` crate, at the level *trace*; calls that may take long as spans;
+//!   the engine's messages ([`engine::on_message`]) as events of their own levels.
 //! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
 //! - `secure`, `debug`: the engine's builds of that name.
 //! - `no_thp`: the engine asks for no transparent huge pages (Linux, Android).
@@ -97,6 +99,7 @@ mod error;
 mod heartbeat;
 mod runtime;
 pub mod sys;
+mod traced;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,

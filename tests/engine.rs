@@ -2,6 +2,7 @@
 
 use std::alloc::Layout;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -213,6 +214,21 @@ fn what_the_engine_prints_reaches_handlers_at_a_safepoint() {
     unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) };
     mutator.safepoint();
     assert!(heard.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_handler_that_panics_keeps_nobody_from_being_told() {
+    let _alone = alone();
+    let panics = engine::on_message(|_| panic!("a handler's panic"));
+    let (heard, _handler) = listen();
+    let mutator = mutator();
+    // SAFETY: null, as it must be.
+    unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) };
+    let result = catch_unwind(AssertUnwindSafe(|| mutator.safepoint()));
+    assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a handler's panic");
+    assert!(heard.lock().unwrap().len() > 5);
+    mutator.safepoint();
+    drop(panics);
 }
 
 #[test]

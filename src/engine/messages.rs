@@ -8,11 +8,13 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Once};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::sys;
+use crate::traced::event;
 
 /// What kind of message it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +111,11 @@ static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
 ///
 /// It is called outside of the engine, on the thread whose [`Mutator::safepoint`](crate::Mutator::safepoint) or
 /// [`collect`](crate::Mutator::collect) comes next, or that calls [`deliver_messages`]; it may do anything. Of more than 16 KiB
-/// between two such moments the rest is lost, and said to be. If it panics, the panic passes through the safepoint.
+/// between two such moments the rest is lost, and said to be. If it panics, the panic passes through the safepoint, when all
+/// messages have been told to all handlers.
+///
+/// With the feature `tracing` each message is also an event, of the level that its kind is; for that alone a handler that does nothing
+/// will do.
 ///
 /// In `secure` and `debug` builds corrupted memory still ends the process, after its text has been printed.
 pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> MessageHandler {
@@ -172,9 +178,26 @@ pub fn deliver_messages() {
     }
     let lost = LOST.swap(0, Ordering::Relaxed);
     let handlers: Vec<Arc<Handler>> = HANDLERS.read().iter().map(|(_, handler)| Arc::clone(handler)).collect();
-    let tell = |message: &Message| match handlers.is_empty() {
-        true => eprintln!("{message}"),
-        false => handlers.iter().for_each(|handler| handler(message)),
+    let mut first_panic = None;
+    let mut guarded = |tell: &dyn Fn()| {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+            // The others are told all the same; of several panics the first counts. Dropping a payload may panic again.
+            match &first_panic {
+                None => first_panic = Some(payload),
+                Some(_) => core::mem::forget(payload),
+            }
+        }
+    };
+    let mut tell = |message: &Message| {
+        guarded(&|| match message.kind {
+            MessageKind::Error => event!(ERROR, "engine", text = %message),
+            MessageKind::Warning => event!(WARN, "engine", text = %message),
+            MessageKind::Text => event!(INFO, "engine", text = %message),
+        });
+        if handlers.is_empty() {
+            guarded(&|| eprintln!("{message}"));
+        }
+        handlers.iter().for_each(|handler| guarded(&|| handler(message)));
     };
     let text = String::from_utf8_lossy(&text);
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -183,6 +206,9 @@ pub fn deliver_messages() {
     if lost > 0 {
         let text = format!("{lost} pieces of text were lost: there were more than {ROOM} bytes between two safepoints");
         tell(&Message { kind: MessageKind::Warning, text });
+    }
+    if let Some(payload) = first_panic {
+        resume_unwind(payload);
     }
 }
 

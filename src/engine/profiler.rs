@@ -64,24 +64,21 @@ impl ProfilerSettings {
     /// - [`ErrorKind::Refused`] when the engine could not make one.
     pub fn start(self) -> Result<Profiler, Error> {
         let mut made = PROFILER.lock();
-        let profiler = match &*made {
-            Some((settings, profiler)) if *settings == self => *profiler,
-            Some((settings, _)) => {
-                return Err(Error::new(
-                    ErrorKind::SettingConflict,
-                    format!(
-                        "the process has a heap profiler with other settings: {settings:?}; use those, or stay with it"
-                    ),
-                ));
+        if made.is_none() {
+            let profiler = self.make()?;
+            *made = Some(Made { settings: self.clone(), profiler, running: 0 });
+        }
+        match &mut *made {
+            Some(made) if made.settings == self => {
+                made.running += 1;
+                made.profiler.start();
+                Ok(Profiler { profiler: made.profiler })
             }
-            None => {
-                let profiler = self.make()?;
-                *made = Some((self, profiler));
-                profiler
-            }
-        };
-        profiler.start();
-        Ok(Profiler { profiler })
+            other => Err(Error::new(
+                ErrorKind::SettingConflict,
+                format!("the process has a heap profiler with other settings: {other:?}; use those, or stay with it"),
+            )),
+        }
     }
 
     fn make(&self) -> Result<PprofProfiler, Error> {
@@ -99,10 +96,18 @@ impl ProfilerSettings {
     }
 }
 
-/// The process's profiler, once it has been started.
-static PROFILER: Mutex<Option<(ProfilerSettings, PprofProfiler)>> = Mutex::new(None);
+#[derive(Debug)]
+struct Made {
+    settings: ProfilerSettings,
+    profiler: PprofProfiler,
+    /// How many shares of it there are.
+    running: usize,
+}
 
-/// The running profiler. Dropping it ends the sampling.
+/// The process's profiler, once it has been started.
+static PROFILER: Mutex<Option<Made>> = Mutex::new(None);
+
+/// The running profiler, or a share of it: started twice, it ends the sampling when both are dropped.
 #[derive(Debug)]
 pub struct Profiler {
     profiler: PprofProfiler,
@@ -117,6 +122,11 @@ impl Profiler {
 
 impl Drop for Profiler {
     fn drop(&mut self) {
-        self.profiler.stop();
+        if let Some(made) = &mut *PROFILER.lock() {
+            made.running -= 1;
+            if made.running == 0 {
+                made.profiler.stop();
+            }
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Clock {
 
     /// Bytes charged since the mutator was attached.
     pub(crate) fn charged(&self) -> u64 {
-        self.charged.get() + self.unsettled()
+        self.charged.get().saturating_add(self.unsettled())
     }
 
     fn unsettled(&self) -> u64 {

@@ -15,6 +15,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, OutOfMemory};
 use crate::heartbeat::{self, Beat, DeadlinePassed};
 use crate::sys::engine;
+use crate::traced::in_span;
 
 use super::handle::{Allocation, Ref};
 use super::heap::{Heap, MOST_BYTES, RemoteFree};
@@ -36,7 +37,8 @@ use super::thread;
 /// # Ok::<(), mimalloc_runtime::Error>(())
 /// ```
 pub struct Mutator {
-    /// Invariant ATTACHED: a state on this thread's list, attached for as long as this value lives.
+    /// Invariant ATTACHED: a state on this thread's list, attached for as long as this value lives; for one that is lent to a
+    /// handler ([`Mutator::borrowed`]) alive, since the mutator that it stands for may be detached meanwhile.
     state: NonNull<State>,
     _not_send: PhantomData<*mut ()>,
 }
@@ -113,6 +115,7 @@ impl Mutator {
     /// With the payload of a panic of user code that was kept since the last safepoint: of a `Drop`, a `trace`, a handler.
     /// The work of this call is done by then.
     pub fn collect(&self, budget: Budget) -> Progress {
+        in_span!("collect", budget = ?budget);
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
         self.report();
@@ -161,6 +164,7 @@ impl Mutator {
     /// # Panics
     /// As [`collect`](Mutator::collect).
     pub fn release_memory(&self) -> Progress {
+        in_span!("release_memory");
         let progress = self.state().step(Cause::Request, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         heartbeat::causing(|| {
             self.state().heap.collect();
@@ -405,6 +409,7 @@ impl Mutator {
     /// # Panics
     /// With the payload of a panic of user code that was kept, after everything else is done.
     pub fn detach(self) -> Detached {
+        in_span!("detach");
         let state = self.state;
         core::mem::forget(self);
         // SAFETY: ATTACHED; the mutator is gone.

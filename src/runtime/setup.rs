@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Clock};
 use crate::sys;
 use crate::sys::engine;
+use crate::traced::in_span;
 
 use super::heap::{Heap, IdleHeap};
 use super::mutator::Mutator;
@@ -274,6 +275,7 @@ impl Attach {
                 "a mutator cannot be attached from within a deferred-free handler: attach it before, or after the handler",
             ));
         }
+        in_span!("attach");
         // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
         heartbeat::quietly(|| {
             engine::init_thread();

@@ -329,6 +329,13 @@ fn charging_pays_for_freeing_and_beats_as_allocating_does() {
     mutator.charge(u64::MAX);
     assert_eq!(beats.get(), mutator.beats());
     assert_eq!(mutator.charged() / 128, mutator.beats());
+    // Beyond what any program can allocate the clock stands still, and nothing else breaks.
+    for _ in 0..300_000 / crate::SCALE {
+        mutator.charge(u64::MAX);
+    }
+    let metrics = mutator.metrics();
+    assert_eq!((metrics.block_bytes, metrics.live.now.objects), (0, 0));
+    drop(node(&mutator, None, None));
 }
 
 #[test]

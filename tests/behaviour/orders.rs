@@ -200,13 +200,15 @@ fn a_drop_may_take_its_own_mutator_away() {
     assert_eq!((Rc::strong_count(&own), runtime.idle_heaps()), (1, ONE_IDLE));
 }
 
+/// Mutators that a drop has attached, each with an object of its own.
+type Attached = Rc<RefCell<Vec<(Mutator, Ref<Node>)>>>;
+
 /// Attaches a mutator in the middle of another one's drain, whose objects had been alone on the thread until then.
 #[test]
 fn a_drop_may_attach_and_detach_other_mutators() {
-    type Kept = Vec<(Mutator, Ref<Node>)>;
     struct Attaches {
         runtime: Runtime,
-        kept: Rc<RefCell<Kept>>,
+        kept: Attached,
     }
     impl Drop for Attaches {
         fn drop(&mut self) {
@@ -225,7 +227,7 @@ fn a_drop_may_attach_and_detach_other_mutators() {
     for budget in [Budget::Units(1), Budget::Units(10), Budget::Unbounded] {
         let runtime = Runtime::new().unwrap();
         let mutator = runtime.attach().unwrap();
-        let kept: Rc<RefCell<Kept>> = Rc::default();
+        let kept = Attached::default();
         let mut head = None;
         for _ in 0..20 {
             let attaches = Attaches { runtime: runtime.clone(), kept: Rc::clone(&kept) };

@@ -1,0 +1,89 @@
+//! Counts: what lives, what is pending, what the blocks come to.
+
+use core::sync::atomic::{Ordering, fence};
+use std::sync::Arc;
+
+use crate::deferred::Tally;
+use crate::engine::Area;
+use crate::error::{Error, ErrorKind};
+use crate::heartbeat;
+use crate::runtime::metrics::{EngineCalls, Live, Metrics};
+
+use super::State;
+
+impl State {
+    pub(super) fn live(&self) -> Tally {
+        let gone = [self.pending.freed(), self.pending.tally(), self.pending.abandoned()];
+        let allocated = self.allocated.get();
+        Tally {
+            objects: allocated.objects - gone.iter().map(|tally| tally.objects).sum::<u64>(),
+            bytes: allocated.bytes - gone.iter().map(|tally| tally.bytes).sum::<u64>(),
+        }
+    }
+
+    /// Bytes of raw blocks in use.
+    pub(super) fn blocks(&self) -> u64 {
+        // Acquire: pairs with the Release in `RemoteFree::free`.
+        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
+        let charged = self.clock.charged();
+        if charged == u64::MAX {
+            // So much was charged without an allocation that the clock stands still: the sums say nothing any more.
+            return 0;
+        }
+        charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
+    }
+
+    /// The areas of the heap.
+    pub(in crate::runtime) fn areas(&self) -> Result<Vec<Area>, Error> {
+        if heartbeat::in_handler() {
+            return Err(Error::new(
+                ErrorKind::InHandler,
+                "a heap cannot be walked from within a deferred-free handler, as the engine is at work on it: do it later",
+            ));
+        }
+        // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
+        if Arc::strong_count(&self.elsewhere) > 1 || self.inherited > 0 {
+            return Err(Error::new(
+                ErrorKind::NotAlone,
+                "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \
+                 first, and free the blocks that earlier mutators have left",
+            ));
+        }
+        fence(Ordering::Acquire);
+        // SAFETY: nobody else has, or can come by, something to free into it with.
+        Ok(unsafe { self.heap.areas() })
+    }
+
+    /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
+    pub(super) fn sample(&self, coming: u64) {
+        let (live, pending) = (self.live().bytes, self.pending.tally().bytes);
+        let total = (live + pending + self.blocks()).saturating_sub(coming);
+        self.peak_live.set(self.peak_live.get().max(live));
+        self.peak_pending.set(self.peak_pending.get().max(pending));
+        self.peak_total.set(self.peak_total.get().max(total));
+    }
+
+    pub(in crate::runtime) fn metrics(&self) -> Metrics {
+        self.sample(0);
+        let calls = heartbeat::calls();
+        Metrics {
+            beats: self.clock.beats(),
+            allocated: self.allocated.get(),
+            freed: self.pending.freed(),
+            live: Live { now: self.live(), peak_bytes: self.peak_live.get() },
+            pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
+            large: self.pending.large(),
+            abandoned: self.pending.abandoned(),
+            block_bytes: self.blocks(),
+            peak_total_bytes: self.peak_total.get(),
+            debt: self.pacer.debt(),
+            steps: self.steps.get(),
+            panics: self.panics.get(),
+            engine_calls: EngineCalls {
+                routine: calls.routine,
+                forced: calls.forced,
+                forced_elsewhere: calls.forced_elsewhere,
+            },
+        }
+    }
+}

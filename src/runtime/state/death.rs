@@ -1,0 +1,160 @@
+//! Death: what becomes of an object without references, and of the state when its mutator has gone.
+
+use core::any::Any;
+use core::ptr::NonNull;
+
+use crate::aside::aside;
+use crate::deferred::{Budget, Large, Meter, Object, Route, Tally};
+use crate::heartbeat;
+use crate::runtime::metrics::Cause;
+use crate::runtime::thread;
+
+use super::{State, resume_if_possible};
+
+impl State {
+    /// Takes over an object that has just died.
+    ///
+    /// # Safety
+    /// 1. The last reference to `object`, which is this state's, was just given up by the caller.
+    /// 2. `state` is alive, and the caller does not use it afterwards unless it keeps it alive otherwise.
+    #[inline(always)]
+    pub(in crate::runtime) unsafe fn retire(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: dead and not freed (1).
+        let word = unsafe { object.as_ref() }.word();
+        // A leaf is one unit: freeing it here costs less than queueing it.
+        if word.is_leaf() && this.attached.get() {
+            // SAFETY: dead (1), a leaf of this size, from this heap.
+            unsafe { this.pending.free_dead(&this.heap, object, word.simple_bytes()) };
+            return;
+        }
+        // SAFETY: handed on (1, 2).
+        unsafe { State::retire_with_slots(state, object) }
+    }
+
+    /// The rest of `retire`, out of line so that a leaf's death needs no frame.
+    ///
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn retire_with_slots(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: dead and not freed (1).
+        let quick = &unsafe { object.as_ref() }.info().quick;
+        let was_empty = !this.pending.has_work();
+        if quick.units > 1 && !this.retires_now.get() && this.pending.is_idle() {
+            // SAFETY: dead (1), simple with slots, from this heap.
+            this.guarded(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
+            if !this.attached.get() {
+                // A referent was another mutator's, and what died of it has detached this one.
+                // SAFETY: handed on (2).
+                unsafe { State::retired_now(state) }
+            } else if was_empty && this.pending.has_work() {
+                this.arm();
+            }
+            return;
+        }
+        if was_empty {
+            this.arm();
+        }
+        // SAFETY: dead, and ours alone (1).
+        unsafe { this.pending.push(object) };
+        if this.retires_now.get() {
+            // SAFETY: handed on (2).
+            unsafe { State::retired_now(state) }
+        }
+    }
+
+    /// # Safety
+    /// 1. As for `retire` (2).
+    #[cold]
+    #[inline(never)]
+    unsafe fn retired_now(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
+        this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        // SAFETY: handed on (1).
+        unsafe { State::end_if_over(state) }
+    }
+
+    /// Something of the state has gone: an object, or a handle of the heap. Ends it if the mutator has gone too.
+    ///
+    /// # Safety
+    /// 1. As for `retire` (2).
+    pub(in crate::runtime) unsafe fn end_if_over(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        if this.attached.get() || this.pins.get() > 0 {
+            return;
+        }
+        // No safepoint will come to resume a panic at, so it comes out of the drop that caused it.
+        let panic = this.take_parked_panic();
+        // SAFETY: not used after this (1).
+        unsafe { State::finish(state) }
+        resume_if_possible(panic);
+    }
+
+    /// The queue was empty, and is not any more or is about to be filled: from here on allocation pays in installments. What
+    /// was allocated before is paid for, as nothing was pending (the pacer's theory), unless large blocks were.
+    fn arm(&self) {
+        let bytes = self.clock.settle();
+        if self.pending.large().objects > 0 {
+            self.pacer.charge(bytes);
+        }
+        self.sample(0);
+        self.clock.grant(self.pacer.pacing().installment() as u64);
+    }
+
+    pub(in crate::runtime) fn set_route(&self, route: Option<Route>) {
+        self.pending.set_route(route);
+    }
+
+    /// The mutator is gone: drains, and frees the state unless objects or handles of it live on. Returns what lives on, and the
+    /// payload of a panic that nobody has been told of.
+    ///
+    /// # Safety
+    /// 1. `state` is on this thread's list, and the caller does not use it afterwards.
+    pub(in crate::runtime) unsafe fn detach(state: NonNull<State>) -> (Tally, Option<Box<dyn Any + Send>>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
+        this.guarded(|| this.subscribers.clear());
+        this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        this.guarded(|| drop(this.observer.take()));
+        this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        this.attached.set(false);
+        this.retires_now.set(true);
+        thread::find_current();
+        heartbeat::detach_thread();
+        let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
+        // SAFETY: not used afterwards (1).
+        unsafe { State::finish(state) };
+        left
+    }
+
+    /// Frees the state if nothing of it is left.
+    ///
+    /// # Safety
+    /// 1. As for `detach`.
+    unsafe fn finish(state: NonNull<State>) {
+        // SAFETY: alive (1).
+        let this = unsafe { state.as_ref() };
+        let alive = this.live().objects + this.pending.tally().objects;
+        if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
+            return;
+        }
+        // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
+        let boxed = thread::strike(this);
+        // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
+        let this = unsafe { Box::from_raw(boxed.as_ptr()) };
+        let in_use = this.blocks() + this.pending.abandoned().bytes + this.inherited;
+        let State { heap, shared, .. } = *this;
+        // SAFETY: no objects are left, and `in_use` counts the rest.
+        if let Some(idle) = unsafe { heap.release(in_use) } {
+            aside(|| shared.give_back(idle, in_use));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Steps: what is due on the allocation path, and the collections of all causes.
+
+use core::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use crate::deferred::{Budget, Large, Meter, Progress, Stop};
+use crate::heartbeat::Beat;
+use crate::runtime::metrics::{Cause, Step};
+use crate::runtime::mutator::Mutator;
+#[cfg(feature = "tracing")]
+use crate::traced::event;
+
+use super::{Outcome, State};
+
+impl State {
+    /// What is due on the allocation path: payment, beats, and the next grant. `coming` bytes have been charged and are
+    /// about to be allocated.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn poll(&self, coming: u64) {
+        if self.polling.replace(true) {
+            // An allocation by a handler or a drop that this poll has called: it is charged, and pays later.
+            self.pacer.charge(self.clock.settle());
+            return;
+        }
+        let bytes = self.clock.settle();
+        self.sample(coming);
+        self.pacer.charge(bytes);
+        let beat = self.clock.beat();
+        let cause = match beat {
+            None => Cause::Installment,
+            Some(_) => {
+                self.pacer.charge(self.pacer.pacing().installment() as u64);
+                self.heap.free_some_kept();
+                Cause::Beat
+            }
+        };
+        if self.pending.has_work_for(self.pacer.debt()) {
+            self.step(cause, self.pacer.pacing().pause_cap(), self.pacer.step(), Large::WhenOwed);
+        } else {
+            self.pacer.credit(0, self.pending.tally().bytes);
+        }
+        if let Some(beat) = beat {
+            #[cfg(feature = "tracing")]
+            self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
+            self.run_beat_handlers(beat);
+        }
+        // With nothing pending there is nothing to pay for until something dies (`arm`).
+        let pending = self.pending.tally().bytes > 0;
+        self.clock.grant(if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX });
+        self.polling.set(false);
+        if !self.attached.get() {
+            self.detached_within();
+        }
+    }
+
+    /// The mutator was detached by what a poll has called. That can only be where the allocation came through a handle of the
+    /// heap, which keeps the state alive. What `detach` found in use is given up now.
+    #[cold]
+    fn detached_within(&self) {
+        self.guarded(|| self.subscribers.clear());
+        self.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+    }
+
+    /// Calls the handlers that are due. Those added meanwhile wait for the next beat, those removed meanwhile are not called.
+    fn run_beat_handlers(&self, beat: Beat) {
+        // SAFETY: this state, which a poll is running on and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        let mut ids = self.subscribers.ids();
+        while let Some((id, mut handler)) = self.subscribers.take_due(ids.clone(), beat.number) {
+            ids.start = id + 1;
+            self.guarded(|| handler(&mutator, beat));
+            if let Some(unwanted) = self.subscribers.put_back(id, handler) {
+                self.guarded(|| drop(unwanted));
+            }
+        }
+    }
+
+    /// Drains, and takes note of it. Returns at once when a drain is already running.
+    pub(in crate::runtime) fn step(&self, cause: Cause, budget: Budget, mut meter: Meter, large: Large) -> Progress {
+        if self.pending.is_draining() {
+            return self.progress(Stop::Busy, &meter);
+        }
+        self.pins.set(self.pins.get() + 1);
+        let watched = self.observer.borrow().is_some();
+        let start = watched.then(Instant::now);
+        // A drop that panics ends the drain, not the step.
+        while self.guarded(|| {
+            // SAFETY: whatever this state queues came from its heap.
+            unsafe { self.pending.drain(&self.heap, &mut meter, large) }
+        }) == Outcome::Panicked
+        {}
+        self.pacer.credit(meter.freed.bytes, self.pending.tally().bytes);
+        let stop = if self.pending.has_work() { Stop::Budget } else { Stop::Done };
+        let progress = self.progress(stop, &meter);
+        let mut steps = self.steps.get();
+        steps.count += 1;
+        steps.by_cause[cause as usize] += 1;
+        steps.max_units = steps.max_units.max(meter.units);
+        steps.units += meter.units;
+        self.steps.set(steps);
+        if let Some(start) = start {
+            self.tell_observer(cause, budget, progress, start.elapsed());
+        }
+        #[cfg(feature = "tracing")]
+        self.guarded(|| {
+            let Progress { units, freed, pending, .. } = progress;
+            event!(
+                TRACE,
+                "step",
+                cause = ?cause,
+                units,
+                freed_objects = freed.objects,
+                freed_bytes = freed.bytes,
+                pending_objects = pending.objects,
+                pending_bytes = pending.bytes,
+                debt = self.pacer.debt()
+            );
+        });
+        self.pins.set(self.pins.get() - 1);
+        progress
+    }
+
+    fn progress(&self, stop: Stop, meter: &Meter) -> Progress {
+        Progress {
+            stop,
+            units: meter.units,
+            freed: meter.freed,
+            large_freed: meter.large_freed,
+            pending: self.pending.tally(),
+            large: self.pending.large(),
+        }
+    }
+
+    #[cold]
+    fn tell_observer(&self, cause: Cause, budget: Budget, progress: Progress, elapsed: Duration) {
+        let Some(mut observer) = self.observer.take() else { return };
+        let step = Step {
+            cause,
+            budget,
+            progress,
+            elapsed,
+            debt: self.pacer.debt(),
+            allocated_bytes: self.clock.charged(),
+            live: self.live(),
+        };
+        self.guarded(|| observer(&step));
+        // Back to its place, unless it set another one or detached the mutator: then it goes, by code of the user's.
+        if self.attached.get() && self.observer.borrow().is_none() {
+            self.observer.replace(Some(observer));
+        } else {
+            self.guarded(|| drop(observer));
+        }
+    }
+}

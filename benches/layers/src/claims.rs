@@ -1,0 +1,76 @@
+//! What must hold to the instruction.
+
+use std::error::Error;
+use std::ops::RangeInclusive;
+
+use crate::count;
+use crate::layer::{Layer, SIZES};
+use crate::pair::Scene;
+
+/// Pairs counted for a claim.
+const PAIRS: i64 = 10_000;
+
+/// The longest beat that there is, of which none falls into the run, and one of which many do.
+const NO_BEATS: u64 = 1 << 40;
+const MANY_BEATS: u64 = 4096;
+
+/// By how many instructions [`PAIRS`] pairs of one layer cost more than those of another.
+struct Claim {
+    text: &'static str,
+    more: Layer,
+    than: Layer,
+    beat_bytes: u64,
+    by: RangeInclusive<i64>,
+}
+
+const CLAIMS: [Claim; 4] = [
+    Claim {
+        text: "outside of beats a subscribed handler costs nothing",
+        more: Layer::EveryBeat,
+        than: Layer::Leaf,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
+    },
+    Claim {
+        text: "outside of beats a deadline costs nothing",
+        more: Layer::Deadline,
+        than: Layer::Leaf,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
+    },
+    // At least 1 a pair: had the compiler left it out, nothing would have been counted.
+    Claim {
+        text: "check_deadline is at most 6 instructions",
+        more: Layer::Checked,
+        than: Layer::Deadline,
+        beat_bytes: NO_BEATS,
+        by: PAIRS..=6 * PAIRS,
+    },
+    // The control of the first: that handlers are seen when they are called.
+    Claim {
+        text: "on beats a subscribed handler does cost something",
+        more: Layer::EveryBeat,
+        than: Layer::Leaf,
+        beat_bytes: MANY_BEATS,
+        by: 1..=i64::MAX,
+    },
+];
+
+/// Checks all claims at all sizes, and says of each whether it holds.
+pub(crate) fn check() -> Result<bool, Box<dyn Error>> {
+    let mut all_hold = true;
+    for claim in CLAIMS {
+        for bytes in SIZES {
+            let of = |layer| count::of_pairs(Scene { layer, bytes, beat_bytes: claim.beat_bytes }, PAIRS as u64);
+            let difference = of(claim.more)? - of(claim.than)?;
+            let holds = claim.by.contains(&difference);
+            all_hold &= holds;
+            println!(
+                "{} {}, {bytes} bytes: {difference} instructions more in {PAIRS} pairs",
+                if holds { "ok    " } else { "FAILED" },
+                claim.text
+            );
+        }
+    }
+    Ok(all_hold)
+}

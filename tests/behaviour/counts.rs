@@ -1,6 +1,8 @@
 //! The header word through the raw operations: saturation, immortality, death.
 
-use mimalloc_runtime::{Budget, CountState, Ref, Runtime, Tally, Untyped, raw};
+use std::ptr::NonNull;
+
+use mimalloc_runtime::{Budget, CountState, Ref, Runtime, Slots, Tail, Tally, Trace, Tracer, TypeKey, Untyped, raw};
 
 use crate::graph::node;
 
@@ -75,4 +77,79 @@ fn handles_taken_apart_and_put_together_own_what_they_owned() {
     assert!(Ref::ptr_eq(&handle, &other));
     drop(other);
     assert!(Ref::is_unique(&handle));
+}
+
+#[test]
+fn the_type_and_the_only_reference_are_known_without_a_handle() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let (number, other) = (mutator.alloc(1u64).unwrap(), mutator.alloc(2u64).unwrap());
+    let text = mutator.alloc_tail_copy((), b"text").unwrap();
+    let [number_object, other_object] = [&number, &other].map(Ref::as_raw);
+    let text_object = Ref::as_raw(&text);
+    // SAFETY: alive: the handle's.
+    let is_number = |object| unsafe { raw::is::<u64>(object) };
+    assert_eq!([number_object, other_object, text_object].map(is_number), [true, true, false]);
+    // SAFETY: as above.
+    assert!(unsafe { raw::is::<Tail<(), u8>>(text_object) });
+    // SAFETY: as above.
+    let key = |object| unsafe { raw::key(object) };
+    assert_eq!(key(number_object), key(other_object));
+    assert_ne!(key(number_object), key(text_object));
+    assert_eq!(key(number_object), TypeKey::of::<u64>());
+    // SAFETY: as above.
+    let is_unique = || unsafe { raw::is_unique(number_object) };
+    assert!(is_unique());
+    let clone = number.clone();
+    assert!(!is_unique());
+    drop(clone);
+    assert!(is_unique());
+}
+
+/// A word of a VM's own: a small number with its lowest bit set, or an object of which it owns a reference.
+struct Word(usize);
+
+impl Word {
+    fn number(number: usize) -> Word {
+        Word(number << 1 | 1)
+    }
+
+    fn object<T: ?Sized>(handle: Ref<T>) -> Word {
+        Word(Ref::into_raw(handle).as_ptr().expose_provenance())
+    }
+}
+
+// SAFETY: 1, 2: one slot, the object's or an empty one. 3, 4: nothing else to drop. 5: does nothing else.
+unsafe impl Trace for Word {
+    const SLOTS: Slots = Slots::Fixed(1);
+    const RESIDUE: bool = false;
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        match NonNull::new(std::ptr::with_exposed_provenance_mut(self.0)) {
+            // SAFETY: owned by this word, as `object` made it.
+            Some(object) if self.0 & 1 == 0 => unsafe { tracer.reference(object) },
+            _ => tracer.empty(1),
+        }
+    }
+    unsafe fn drop_residue(&mut self) {}
+}
+
+#[test]
+fn a_value_of_words_reports_its_references_once_in_whatever_pieces() {
+    for budget in [Budget::Units(1), Budget::Units(3), Budget::Units(100), Budget::Unbounded] {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        let shared = node(&mutator, None, None);
+        let word = |index: usize| match index % 3 {
+            0 => Word::number(index),
+            1 => Word::object(shared.clone()),
+            _ => Word::object(node(&mutator, Some(shared.clone()), None)),
+        };
+        let wide = mutator.alloc(std::array::from_fn::<Word, 30, _>(word)).unwrap();
+        let tail = mutator.alloc_tail(Word::object(wide), 100, word).unwrap();
+        assert!(!Ref::is_unique(&shared));
+        drop(tail);
+        while !mutator.collect(budget).is_done() {}
+        assert!(Ref::is_unique(&shared), "{budget:?}");
+        drop(shared);
+        let metrics = mutator.metrics();
+        assert_eq!((metrics.live.now, metrics.freed), (Tally::default(), metrics.allocated));
+    }
 }

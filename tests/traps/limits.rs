@@ -9,8 +9,8 @@ use crate::process::alone;
 
 const MIB: usize = 1 << 20;
 
-/// Builds that put something behind each block.
-const HARDENED: bool = cfg!(any(feature = "secure", feature = "debug"));
+/// Builds that put something behind each block, as those for tools do too.
+const HARDENED: bool = cfg!(any(feature = "secure", feature = "debug", small_tests));
 
 /// An arena that only heaps made in it use. `None` with the id that the engine left behind if there is none.
 pub(crate) fn arena(bytes: usize) -> Result<ArenaId, ArenaId> {

@@ -44,8 +44,8 @@ fn areas_tell_of_every_block_by_its_size() {
     let areas = mutator.areas().unwrap();
     let count =
         |bytes: usize| -> usize { areas.iter().filter(|area| area.block_bytes == bytes).map(|area| area.used).sum() };
-    // Builds that watch for errors have larger blocks.
-    let watched = cfg!(feature = "debug") || cfg!(feature = "secure");
+    // Builds that watch for errors, and those for tools that do, have larger blocks.
+    let watched = cfg!(any(feature = "debug", feature = "secure", small_tests));
     if !watched {
         assert_eq!((count(32), count(512)), (10_000, 1_000));
     }

@@ -149,7 +149,9 @@ fn arenas_run_out() {
     });
 }
 
-/// Destroying the heap makes its arena whole again: so arenas can be pooled.
+/// Destroying the heap makes its arena whole again: so arenas can be pooled. (Not where tools watch: the engine tells them
+/// nothing of the blocks that go with a heap, and they take the next ones for impossible.)
+#[cfg(not(small_tests))]
 #[test]
 fn an_arena_is_whole_again_when_its_heap_was_destroyed() {
     alone(|| {

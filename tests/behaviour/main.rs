@@ -3,9 +3,12 @@
 mod beats;
 mod bounds;
 mod counts;
+#[path = "../everything/mod.rs"]
+mod everything;
 mod graph;
 mod handlers;
 mod handles;
+mod inside;
 mod lost;
 mod orders;
 mod sizes;

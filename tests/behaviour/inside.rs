@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Pacing, Ref, Runtime, Stop, Trace, When, sys};
+use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Pacing, Runtime, Stop, Trace, When, sys};
 
 use crate::everything::{ALL, Did, do_everything};
 use crate::graph;

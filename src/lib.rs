@@ -58,6 +58,35 @@
 //! # Ok::<(), mimalloc_runtime::Error>(())
 //! ```
 //!
+//! # What a handler may do
+//!
+//! The crate calls code of the user's at these moments:
+//!
+//! | code | runs | collect | attach; [`Mutator::areas`] | detach its own mutator | a panic | shown by |
+//! |---|---|---|---|---|---|---|
+//! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge) and [`safepoint`](Mutator::safepoint) | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
+//! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | yes | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
+//! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
+//! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
+//! | the same, [`HookCall::Forced`] | inside the engine, in [`release_memory`](Mutator::release_memory) and when memory has run out | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | the same |
+//! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
+//! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
+//!
+//! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
+//! the thread that nobody has borrowed; subscribe and unsubscribe, register and remove handlers, set an observer, also concerning
+//! themselves. What is dead is queued and paid for as
+//! ever; a handler that allocates makes no beat of the mutator whose beat it was called on, until it has returned.
+//!
+//! 1. Within a step of the same mutator, which a `Drop` that allocates can bring about: [`Stop::Busy`].
+//! 2. The compiler sees to that: whoever allocates, collects or reaches a safepoint borrows the mutator. Where a reference is
+//!    dropped under [`Schedule::Eager`], and where a container allocates through a `HeapRef`, nobody needs to.
+//! 3. For the next safepoint of the mutator, or of the thread for the handlers of the engine's hook: [`Mutator::safepoint`],
+//!    [`collect`](Mutator::collect), [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
+//!
+//! Whatever runs *within* a deferred-free handler, such as a `Drop` in a step that it takes, is bound by its row. The tests are in
+//! `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a `HeapRef`, and
+//! `tests/hook_anywhere.rs` has the engine call in every allocation that the crate makes for itself.
+//!
 //! # What is where
 //!
 //! | for | see |

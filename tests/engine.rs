@@ -1,9 +1,11 @@
 //! The engine's process-wide side. A process of its own, and one test at a time: what is tested is the process's.
 
 use std::alloc::Layout;
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,6 +15,11 @@ use mimalloc_runtime::engine::{
 use mimalloc_runtime::{ErrorKind, Mutator, Ref, Runtime, sys};
 
 const V2: bool = cfg!(feature = "v2");
+
+#[path = "everything/mod.rs"]
+mod everything;
+
+use everything::{ALL, Did, do_everything};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -229,6 +236,42 @@ fn a_handler_that_panics_keeps_nobody_from_being_told() {
     assert!(heard.lock().unwrap().len() > 5);
     mutator.safepoint();
     drop(panics);
+}
+
+thread_local! {
+    /// Two mutators, for a handler that must be `Send`.
+    static MUTATORS: RefCell<Option<(Rc<Mutator>, Mutator)>> = const { RefCell::new(None) };
+}
+
+/// The row of the table "What a handler may do" in the crate's documentation.
+#[test]
+fn a_handler_may_do_everything() {
+    let _alone = alone();
+    let done = Arc::<Mutex<Vec<Did>>>::default();
+    let does = Arc::clone(&done);
+    let _handler = engine::on_message(move |_| {
+        if let Some((own, another)) = MUTATORS.take() {
+            does.lock().unwrap().push(do_everything(&own, another));
+            // Of a safepoint it is not the last share, as that borrows it.
+            drop(own);
+        }
+    });
+    let own = Rc::new(mutator());
+    own.safepoint();
+    let say_something = || {
+        // SAFETY: null, as it must be.
+        unsafe { sys::mi_stats_print(ptr::null_mut::<c_void>()) }
+    };
+    MUTATORS.set(Some((Rc::clone(&own), mutator())));
+    say_something();
+    own.safepoint();
+    // Outside of a safepoint nobody has the mutator borrowed, and the handler may take it away.
+    let gone = Rc::downgrade(&own);
+    MUTATORS.set(Some((own, mutator())));
+    say_something();
+    engine::deliver_messages();
+    assert_eq!(*done.lock().unwrap(), [ALL, ALL]);
+    assert!(gone.upgrade().is_none());
 }
 
 #[test]

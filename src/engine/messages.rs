@@ -13,6 +13,7 @@ use std::sync::{Arc, Once};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::heartbeat;
 use crate::sys;
 use crate::traced::event;
 
@@ -123,7 +124,8 @@ pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> Message
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let handler: Arc<Handler> = Arc::new(handler);
-    HANDLERS.write().push((id, handler));
+    // An allocation under the lock: no handler of the engine's hook may come to want it too.
+    heartbeat::quietly(|| HANDLERS.write().push((id, handler)));
     INSTALLED.call_once(|| {
         // SAFETY: it neither allocates nor unwinds, and lives as long as the process. What was held back comes at once.
         unsafe { sys::mi_register_output(Some(output), ptr::null_mut()) };
@@ -162,22 +164,11 @@ pub fn deliver_messages() {
     if !WAITING.swap(false, Ordering::Acquire) {
         return;
     }
-    let mut text: Vec<u8> = Vec::with_capacity(ROOM);
-    {
-        let mut buffer = BUFFER.lock();
-        // A line that is still being printed waits for its end, unless it fills the buffer.
-        let end = match buffer.bytes[..buffer.len].iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None if buffer.len == ROOM => ROOM,
-            None => 0,
-        };
-        text.extend_from_slice(&buffer.bytes[..end]);
-        let len = buffer.len;
-        buffer.bytes.copy_within(end..len, 0);
-        buffer.len = len - end;
-    }
-    let lost = LOST.swap(0, Ordering::Relaxed);
-    let handlers: Vec<Arc<Handler>> = HANDLERS.read().iter().map(|(_, handler)| Arc::clone(handler)).collect();
+    // As above. And what the engine prints is no work of the program's: nobody is charged for it.
+    let (messages, handlers) = heartbeat::quietly(|| {
+        let handlers: Vec<Arc<Handler>> = HANDLERS.read().iter().map(|(_, handler)| Arc::clone(handler)).collect();
+        (take_messages(), handlers)
+    });
     let mut first_panic = None;
     let mut guarded = |tell: &dyn Fn()| {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
@@ -199,17 +190,37 @@ pub fn deliver_messages() {
         }
         handlers.iter().for_each(|handler| guarded(&|| handler(message)));
     };
-    let text = String::from_utf8_lossy(&text);
-    for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-        tell(&Message { kind: kind_of(line), text: line.to_owned() });
-    }
-    if lost > 0 {
-        let text = format!("{lost} pieces of text were lost: there were more than {ROOM} bytes between two safepoints");
-        tell(&Message { kind: MessageKind::Warning, text });
-    }
+    messages.iter().for_each(&mut tell);
     if let Some(payload) = first_panic {
         resume_unwind(payload);
     }
+}
+
+/// Takes all whole lines out of the buffer.
+fn take_messages() -> Vec<Message> {
+    let mut text: Vec<u8> = Vec::with_capacity(ROOM);
+    {
+        let mut buffer = BUFFER.lock();
+        // A line that is still being printed waits for its end, unless it fills the buffer.
+        let end = match buffer.bytes[..buffer.len].iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None if buffer.len == ROOM => ROOM,
+            None => 0,
+        };
+        text.extend_from_slice(&buffer.bytes[..end]);
+        let len = buffer.len;
+        buffer.bytes.copy_within(end..len, 0);
+        buffer.len = len - end;
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut messages: Vec<Message> = lines.map(|line| Message { kind: kind_of(line), text: line.to_owned() }).collect();
+    let lost = LOST.swap(0, Ordering::Relaxed);
+    if lost > 0 {
+        let text = format!("{lost} pieces of text were lost: there were more than {ROOM} bytes between two safepoints");
+        messages.push(Message { kind: MessageKind::Warning, text });
+    }
+    messages
 }
 
 fn kind_of(line: &str) -> MessageKind {

@@ -246,7 +246,11 @@ pub(crate) fn heap_is_made() {
 
 /// Sets all of the options or, when one has been set otherwise or comes too late, none.
 pub(crate) fn apply(options: &EngineOptions) -> Result<(), Error> {
-    let mut applied = APPLIED.lock();
+    // Allocations under the lock: no handler of the engine's hook may come to want it too.
+    heartbeat::quietly(|| apply_locked(options, &mut APPLIED.lock()))
+}
+
+fn apply_locked(options: &EngineOptions, applied: &mut Vec<(EngineOption, c_long)>) -> Result<(), Error> {
     for (option, wanted) in &options.set {
         let is = engine::option_get(*option);
         let conflict = |why: &str| {
@@ -270,14 +274,11 @@ pub(crate) fn apply(options: &EngineOptions) -> Result<(), Error> {
             _ => {}
         }
     }
-    // An allocation under the lock: no handler may come to want it too.
-    heartbeat::quietly(|| {
-        for (option, wanted) in &options.set {
-            if !applied.iter().any(|(set, _)| set == option) {
-                engine::option_set(*option, *wanted);
-                applied.push((*option, *wanted));
-            }
+    for (option, wanted) in &options.set {
+        if !applied.iter().any(|(set, _)| set == option) {
+            engine::option_set(*option, *wanted);
+            applied.push((*option, *wanted));
         }
-    });
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind};
+use crate::heartbeat;
 use crate::sys::engine::PprofProfiler;
 
 /// How the heap profiler samples. All allocations of the process are sampled, those of mutators and others.
@@ -63,13 +64,17 @@ impl ProfilerSettings {
     ///   were sampled tell it of their end however late. With the same settings it goes on.
     /// - [`ErrorKind::Refused`] when the engine could not make one.
     pub fn start(self) -> Result<Profiler, Error> {
-        let mut made = PROFILER.lock();
+        // Allocations under the lock: no handler of the engine's hook may come to want it too.
+        heartbeat::quietly(|| self.start_locked(&mut PROFILER.lock()))
+    }
+
+    fn start_locked(&self, made: &mut Option<Made>) -> Result<Profiler, Error> {
         if made.is_none() {
             let profiler = self.make()?;
             *made = Some(Made { settings: self.clone(), profiler, running: 0 });
         }
-        match &mut *made {
-            Some(made) if made.settings == self => {
+        match made {
+            Some(made) if made.settings == *self => {
                 made.running += 1;
                 made.profiler.start();
                 Ok(Profiler { profiler: made.profiler })
@@ -122,11 +127,14 @@ impl Profiler {
 
 impl Drop for Profiler {
     fn drop(&mut self) {
-        if let Some(made) = &mut *PROFILER.lock() {
-            made.running -= 1;
-            if made.running == 0 {
-                made.profiler.stop();
+        // As in `start`.
+        heartbeat::quietly(|| {
+            if let Some(made) = &mut *PROFILER.lock() {
+                made.running -= 1;
+                if made.running == 0 {
+                    made.profiler.stop();
+                }
             }
-        }
+        });
     }
 }

@@ -25,8 +25,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 ///
 /// # What a handler may do
 /// It runs inside the engine. It may free, and allocate from the global allocator and from mutators attached to this
-/// thread; it must not attach one ([`ErrorKind::InHandler`](crate::ErrorKind::InHandler)). Engine calls that it causes do
-/// not come back to it. If it panics, the panic is kept and resumed at the next safepoint of this thread
+/// thread; it may neither attach one nor walk one's areas ([`ErrorKind::InHandler`](crate::ErrorKind::InHandler)). The
+/// [table](crate#what-a-handler-may-do) in the crate's documentation has the rest. Engine calls that it causes do not come back
+/// to it. If it panics, the panic is kept and resumed at the next safepoint of this thread
 /// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed, or
 /// while a mutator is being attached, may miss handlers.
 ///

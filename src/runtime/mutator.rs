@@ -248,9 +248,9 @@ impl Mutator {
     ///
     /// It runs on the allocation path, after the allocation was charged and before the memory is taken; an allocation of
     /// several beats calls it once ([`Beat::passed`]). It may do anything that code on this thread may do: allocate (which
-    /// makes no beat of its own until it returns), drop references, collect, subscribe and unsubscribe, itself included. A
-    /// handler that is added meanwhile is not called on the same beat. If it panics, the panic is kept for the next safepoint
-    /// and the handler stays.
+    /// makes no beat of its own until it returns), drop references, collect, subscribe and unsubscribe, itself included (the
+    /// crate has a [table](crate#what-a-handler-may-do)). A handler that is added meanwhile is not called on the same beat. If it
+    /// panics, the panic is kept for the next safepoint and the handler stays.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed.

@@ -10,6 +10,7 @@ use std::thread::{self, ThreadId};
 use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Runtime, register_deferred_free};
 
 use crate::graph;
+use crate::orders::allocate_until_called;
 
 type Seen = Arc<Mutex<Vec<HookCall>>>;
 
@@ -24,14 +25,6 @@ fn note(seen: &Seen, also: impl Fn(HookCall) + Send + Sync + 'static) -> mimallo
     })
 }
 
-fn routine_calls(mutator: &Mutator) {
-    let before = mutator.metrics().engine_calls.routine;
-    let mut kept = Vec::new();
-    while mutator.metrics().engine_calls.routine == before {
-        kept.push(graph::chain(mutator, 10_000).root);
-    }
-}
-
 #[test]
 fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
     let seen = Seen::default();
@@ -39,7 +32,7 @@ fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
     let runtime = Runtime::new().unwrap();
     {
         let mutator = runtime.attach().unwrap();
-        routine_calls(&mutator);
+        allocate_until_called(&mutator);
         assert_eq!(seen.lock().unwrap().first(), Some(&HookCall::Routine));
         seen.lock().unwrap().clear();
         mutator.release_memory();
@@ -48,7 +41,7 @@ fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
         drop(registration);
         seen.lock().unwrap().clear();
         mutator.release_memory();
-        routine_calls(&mutator);
+        allocate_until_called(&mutator);
         assert!(seen.lock().unwrap().is_empty(), "a handler that was removed is not called");
     }
 }
@@ -146,10 +139,10 @@ fn a_handler_may_detach_another_mutator_and_drop_a_runtime() {
         let mutator = other.attach().unwrap();
         let watched = (!last).then(|| runtime.clone());
         GIVEN_UP.set(Some((victim, runtime)));
-        routine_calls(&mutator);
+        allocate_until_called(&mutator);
         assert!(GIVEN_UP.take().is_none(), "the handler was called");
         drop(kept);
-        routine_calls(&mutator);
+        allocate_until_called(&mutator);
         drop(registration);
         if let Some(watched) = watched {
             assert_eq!(watched.idle_heaps(), if cfg!(feature = "v2") { 0 } else { 4 });

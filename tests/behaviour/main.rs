@@ -4,9 +4,12 @@ mod beats;
 mod bounds;
 mod counts;
 mod fuzzed;
+#[path = "../everything/mod.rs"]
+mod everything;
 mod graph;
 mod handlers;
 mod handles;
+mod inside;
 mod lost;
 #[path = "../../fuzz/objects/mod.rs"]
 mod objects;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use mimalloc_runtime::{Budget, ErrorKind, Mutator, Pacing, Ref, Runtime, Tally, Trace, When, register_deferred_free};
+use mimalloc_runtime::{
+    Budget, ErrorKind, HookCall, Mutator, Pacing, Ref, Runtime, Tally, Trace, When, register_deferred_free,
+};
 
 use crate::graph::{self, Node, node};
 
@@ -247,19 +249,21 @@ fn a_drop_may_attach_and_detach_other_mutators() {
     }
 }
 
+type CallHandler = Box<dyn FnMut(HookCall)>;
+
 thread_local! {
     /// What a process-wide handler, which must be `Send`, can only have from its thread.
-    static IN_HANDLER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+    static IN_HANDLER: RefCell<Option<CallHandler>> = const { RefCell::new(None) };
 }
 
 /// Runs `f` in the engine's calls of the hook on this thread while `work` runs, and says how often.
-fn in_the_hook(f: impl FnMut() + 'static, work: impl FnOnce()) -> u64 {
+pub(crate) fn in_the_hook(f: impl FnMut(HookCall) + 'static, work: impl FnOnce()) -> u64 {
     let calls = Arc::new(AtomicU64::new(0));
     let (seen, here) = (Arc::clone(&calls), thread::current().id());
-    let registration = register_deferred_free(move |_| {
+    let registration = register_deferred_free(move |call| {
         if thread::current().id() == here {
             seen.fetch_add(1, Ordering::Relaxed);
-            IN_HANDLER.with_borrow_mut(|f| f.as_mut().unwrap()());
+            IN_HANDLER.with_borrow_mut(|f| f.as_mut().unwrap()(call));
         }
     });
     IN_HANDLER.replace(Some(Box::new(f)));
@@ -267,6 +271,15 @@ fn in_the_hook(f: impl FnMut() + 'static, work: impl FnOnce()) -> u64 {
     drop(registration);
     drop(IN_HANDLER.take());
     calls.load(Ordering::Relaxed)
+}
+
+/// Allocates until the engine has called the hook.
+pub(crate) fn allocate_until_called(mutator: &Mutator) {
+    let before = mutator.metrics().engine_calls.routine;
+    let mut kept = Vec::new();
+    while mutator.metrics().engine_calls.routine == before {
+        kept.push(graph::chain(mutator, 10_000).root);
+    }
 }
 
 /// Allocates until the engine has called the hook so many times, from within an allocation and from a collection.
@@ -290,7 +303,7 @@ fn a_deferred_free_handler_may_allocate_collect_and_let_go() {
     let own = Rc::new(runtime.attaching().pacing(Pacing::stress()).attach().unwrap());
     let inner = Rc::clone(&own);
     let mut kept: Vec<Box<dyn std::any::Any>> = Vec::new();
-    let work = move || {
+    let work = move |_| {
         kept.push(graph::tree(&inner, 1_000).root);
         kept.push(Box::new(inner.alloc_tail((), 100_000, |index| index as u8).unwrap()));
         if kept.len() > 4 {
@@ -319,7 +332,7 @@ fn a_deferred_free_handler_may_detach_other_mutators_and_drop_runtimes() {
     }
     let left = Rc::new(Cell::new(others.len()));
     let seen = Rc::clone(&left);
-    let work = move || {
+    let work = move |_| {
         // One round takes the mutator, the next its last handle and the runtime.
         let Some((_, other, _)) = others.last_mut() else { return };
         if other.take().is_none() {
@@ -349,7 +362,7 @@ fn a_drop_within_a_deferred_free_handler_may_not_attach() {
     let own = Rc::new(runtime.attach().unwrap());
     let results: Rc<RefCell<Vec<Option<ErrorKind>>>> = Rc::default();
     let (inner, seen) = (Rc::clone(&own), Rc::clone(&results));
-    let work = move || {
+    let work = move |_| {
         drop(inner.alloc(Object(Attaches(runtime.clone(), Rc::clone(&seen)))).unwrap());
         inner.collect(Budget::Unbounded);
     };

@@ -1,0 +1,141 @@
+//! The engine may call its hook in any allocation, so also in those that the crate makes for itself. Here it does so in every
+//! one: none may be made where a handler that does all it may would wait for a lock, or find something borrowed.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+use std::rc::Rc;
+
+use mimalloc_runtime::engine::{self, EngineOptions, ProfilerSettings, Purge};
+use mimalloc_runtime::{
+    Budget, ChargingAlloc, ErrorKind, HookCall, Mutator, Ref, Runtime, Trace, When, register_deferred_free, sys,
+};
+
+thread_local! {
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+    /// The mutator that the handler uses.
+    static OWN: RefCell<Option<Rc<Mutator>>> = const { RefCell::new(None) };
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Has the engine call before each allocation.
+struct Calls;
+
+impl Calls {
+    fn call(&self) {
+        if CALLING.get() {
+            // SAFETY: may be called by anyone at any time. Not forced, it is the routine call of the hook.
+            unsafe { sys::mi_collect(false) }
+        }
+    }
+}
+
+// SAFETY: that of `ChargingAlloc`.
+unsafe impl GlobalAlloc for Calls {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.call();
+        // SAFETY: handed on.
+        unsafe { ChargingAlloc.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        self.call();
+        // SAFETY: handed on.
+        unsafe { ChargingAlloc.realloc(block, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: handed on.
+        unsafe { ChargingAlloc.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Calls = Calls;
+
+#[derive(Trace)]
+struct Link(Option<Ref<Link>>);
+
+fn chain<const LINKS: usize>(mutator: &Mutator) {
+    drop((0..LINKS).fold(None, |next, _| Some(mutator.alloc(Link(next)).unwrap())));
+}
+
+/// What a handler of the hook may do, wherever the call comes.
+fn everything(call: HookCall) {
+    let Some(own) = OWN.with_borrow(Option::clone) else { return };
+    if call == HookCall::Routine {
+        CALLS.set(CALLS.get() + 1);
+    }
+    chain::<10>(&own);
+    own.collect(Budget::Units(20));
+    own.safepoint();
+    assert_eq!(own.child().attach().err().map(|error| error.kind()), Some(ErrorKind::InHandler));
+    let subscription = own.on_beat(When::Every(1), |_, _| ()).unwrap();
+    assert!(own.unsubscribe(subscription));
+    drop(register_deferred_free(|_| ()));
+    drop(engine::on_message(|_| ()));
+    engine::deliver_messages();
+    Runtime::new().unwrap();
+    // Refused, with a text that is made under the lock of the options.
+    let other = EngineOptions::new().purge(Purge::AtOnce);
+    assert_eq!(Runtime::builder().engine(other).build().unwrap_err().kind(), ErrorKind::SettingConflict);
+    assert_eq!(ProfilerSettings::new("\0").start().unwrap_err().kind(), ErrorKind::InvalidSetting);
+}
+
+/// How many calls there were while `f` ran.
+fn called(f: impl FnOnce()) -> u32 {
+    let before = CALLS.get();
+    CALLING.set(true);
+    f();
+    CALLING.set(false);
+    CALLS.get() - before
+}
+
+#[test]
+fn a_handler_may_do_all_it_may_in_every_allocation() {
+    let runtime = Runtime::new().unwrap();
+    let own = Rc::new(runtime.attaching().beat_bytes(1024).unwrap().attach().unwrap());
+    OWN.set(Some(Rc::clone(&own)));
+    let registration = register_deferred_free(everything);
+    assert_eq!(called(|| drop(black_box(Box::new(1u64)))), 1, "the engine calls in an allocation of Rust");
+
+    called(|| drop(register_deferred_free(|_| ())));
+    called(|| {
+        let handlers: Vec<_> = (0..20).map(|_| engine::on_message(|_| ())).collect();
+        // SAFETY: null, as it must be.
+        unsafe { sys::mi_stats_print(std::ptr::null_mut()) };
+        engine::deliver_messages();
+        drop(handlers);
+    });
+    called(|| {
+        let subscriptions: Vec<_> = (0..20).map(|_| own.on_beat(When::Every(1), |_, _| ()).unwrap()).collect();
+        own.observe_steps(|_| drop(black_box(Box::new(1u64))));
+        chain::<1_000>(&own);
+        subscriptions.into_iter().for_each(|subscription| assert!(own.unsubscribe(subscription)));
+    });
+    called(|| {
+        let other = EngineOptions::new().purge(Purge::AtOnce);
+        assert!(Runtime::builder().engine(other).build().is_err());
+        assert!(ProfilerSettings::new("\0").start().is_err());
+    });
+    called(|| {
+        #[derive(Trace)]
+        struct New(u8, Option<Ref<Link>>);
+        let others: Vec<_> = (0..20).map(|_| runtime.attach().unwrap()).collect();
+        for mutator in &others {
+            assert_eq!(mutator.alloc(New(7, None)).unwrap().0, 7);
+            mutator.areas().unwrap();
+            mutator.engine_stats().ok();
+        }
+        others.into_iter().for_each(|mutator| _ = mutator.detach());
+        runtime.release_idle_heaps();
+    });
+    // During a walk no handler may come to make a `RemoteFree`, with which another thread could free into the heap.
+    assert_eq!(called(|| assert!(!own.areas().unwrap().is_empty())), 0);
+    called(|| _ = own.release_memory());
+    OWN.take();
+    drop(registration);
+    own.observe_steps(|_| ());
+    assert!(own.collect(Budget::Unbounded).is_done());
+    assert_eq!(own.metrics().live.now.objects, 0);
+}

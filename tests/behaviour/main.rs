@@ -3,9 +3,9 @@
 mod beats;
 mod bounds;
 mod counts;
-mod fuzzed;
 #[path = "../everything/mod.rs"]
 mod everything;
+mod fuzzed;
 mod graph;
 mod handlers;
 mod handles;

@@ -7,7 +7,7 @@ use mimalloc_runtime::{Mutator, Ref, Registration, register_deferred_free};
 
 fn borrows(mutator: &Mutator) {
     let beats = Cell::new(0);
-    mutator.on_beat(|_| beats.set(beats.get() + 1));
+    mutator.on_beat(mimalloc_runtime::When::Every(1), |_, _| beats.set(beats.get() + 1));
 }
 
 fn keeps_its_mutator(mutator: &Mutator) {

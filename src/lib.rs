@@ -30,6 +30,9 @@
 //! **The engine's hook.** mimalloc calls one C function of the process now and then. [`register_deferred_free`] is what of it
 //! can be had safely. It is not a clock.
 //!
+//! **The engine's process-wide side.** Options, memory reserved ahead, statistics, messages and the heap profiler are the
+//! process's, not a mutator's: [`engine`] has them. What it lacks is in [`sys`], raw.
+//!
 //! **The end.** [`Mutator::detach`] frees what is dead, hands the heap to the runtime's next mutator, and reports what still
 //! lives. A reference cycle is never freed in this version; it is reported as live.
 //!
@@ -91,25 +94,28 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | setting up | [`Runtime`], [`Builder`], [`Attach`], [`Mutator`], [`Error`] |
-//! | objects | [`Ref`], [`Tail`], [`Untyped`], [`Trace`](trait@Trace), [`Tracer`], [`Slots`] |
-//! | references in your own words | [`raw`], [`Object`], [`TypeKey`], [`CountState`] |
-//! | freeing | [`Budget`], [`Progress`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
-//! | time | [`Beat`], [`Mutator::on_beat`], [`When`], [`Mutator::set_deadline`], [`Mutator::charge`] |
+//! | setting up | [`Runtime`], [`Builder`], [`Latency`], [`Attach`], [`Mutator`], [`Detached`]; [`Error`], [`ErrorKind`] |
+//! | objects | [`Ref`], [`Tail`], [`Untyped`], [`OutOfMemory`], [`GrowError`]; [`Trace`](trait@Trace), [`Tracer`], [`Slots`], [`Residue`] |
+//! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
+//! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
+//! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
+//! | deadlines | [`Mutator::set_deadline`], [`Mutator::check_deadline`], [`DeadlinePassed`], [`Mutator::child`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
-//! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `HeapRef` for those that lie in a mutator's heap |
-//! | watching | [`Metrics`], [`Step`], [`Cause`] |
-//! | the engine's hook | [`register_deferred_free`], [`HookCall`] |
+//! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
+//! | watching | [`Mutator::metrics`], [`Metrics`], [`Live`], [`Steps`], [`EngineCalls`]; [`Mutator::observe_steps`], [`Step`], [`Cause`]; [`Mutator::areas`], [`Mutator::engine_stats`] |
+//! | the engine's hook | [`register_deferred_free`], [`Registration`], [`HookCall`] |
+//! | the engine's process-wide side | [`engine`]: options, memory reserved ahead, huge pages, purging, statistics, messages, the heap profiler |
 //! | the engine itself | [`sys`]: its whole API, raw, and where the safe API offers it |
 //!
 //! # Features
 //!
 //! - `derive` (default): `#[derive(Trace)]`.
-//! - `allocator_api2`: `Mutator::heap`, a handle of the heap that containers allocate from (`hashbrown`, `allocator-api2`'s own
-//!   vectors, which implement [`Trace`](trait@Trace), and others).
+//! - `allocator_api2`: `Mutator::heap` and `HeapRef`, a handle of the heap that containers allocate from (`hashbrown`,
+//!   `allocator-api2`'s own vectors, which implement [`Trace`](trait@Trace), and others).
 //! - `tracing`: collection steps and beats as events of the `tracing` crate, at the level *trace*; calls that may take long as spans;
 //!   the engine's messages ([`engine::on_message`]) as events of their own levels.
-//! - `v2`: mimalloc 2 instead of 3. The same to a user of this API.
+//! - `v2`: mimalloc 2 instead of 3. The same to a user of this API, save for what that version lacks
+//!   ([`ErrorKind::Unsupported`]), and [`sys`].
 //! - `secure`, `debug`: the engine's builds of that name.
 //! - `no_thp`: the engine asks for no transparent huge pages (Linux, Android).
 //! - `local_dynamic_tls`: thread-locals that also work in a library loaded at run time (`dlopen`), somewhat slower (Unix).

@@ -30,7 +30,7 @@ use super::handler;
 /// Why the engine called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HookCall {
-    /// After a number of slow-path allocations.
+    /// After a number of slow-path allocations, or because somebody called `mi_collect(false)`.
     Routine,
     /// Forced, and caused by this crate on this thread: an allocation that found no memory, or a collection of the heap
     /// that was asked for.

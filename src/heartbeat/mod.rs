@@ -2,8 +2,8 @@
 //!
 //! The two have little to do with each other. mimalloc's deferred-free hook is not a clock: it is called after a number
 //! of *slow-path* allocations that differs by version and by the sizes asked for, counts per heap, and is silent on a
-//! thread that only frees. So the clock counts bytes by itself ([`clock`]), and the hook is a hint and a rescue call before
-//! out of memory ([`hook`]).
+//! thread that only frees. So the clock counts bytes by itself ([`clock`]), and the hook is told to handlers and relied on for
+//! nothing ([`hook`]): what a failed allocation needs is done when the engine has returned.
 
 mod clock;
 mod handler;

@@ -1,7 +1,8 @@
 //! Arenas: large ranges of address space from which heaps take their pages.
 //!
 //! An arena lasts as long as the process, and there are at most 160 of them (version 2: 132). Functions that give an `int` give
-//! 0 or an `errno`.
+//! 0 or an `errno`. On version 2, none that reserves memory may be the engine's first call on its thread: it crashes.
+//! Call [`mi_malloc`](super::mi_malloc) before.
 
 use core::ffi::{c_double, c_int, c_void};
 

@@ -24,8 +24,8 @@ unsafe extern "C" {
     /// Gives a heap back and frees its live blocks. While another thread frees into the heap or walks it, this crashes or
     /// hangs. On version 2, a heap that may not be destroyed is deleted instead.
     pub fn mi_heap_destroy(heap: *mut mi_heap_t);
-    /// Frees what other threads freed, and empty pages; `force` also calls the deferred-free function and gives memory back
-    /// to the system. Version 3: of the calling thread's part of the heap. Not bounded.
+    /// Calls the deferred-free function, with `force` as it is here; then frees what other threads freed, and empty pages.
+    /// `force` also gives memory back to the system. Version 3: of the calling thread's part of the heap. Not bounded.
     pub fn mi_heap_collect(heap: *mut mi_heap_t, force: bool);
     /// A heap that allocates from one arena only. A null id (version 2: 0) gives a heap without that limit. Version 2: it
     /// cannot be destroyed, `mi_heap_new_ex` is the way.

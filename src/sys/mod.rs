@@ -17,8 +17,9 @@
 //! 4. An alignment is a power of two.
 //! 5. Other pointers are valid for what is read or written through them; strings end with a zero. A callback may be called
 //!    on any thread, as long as it is registered, and does not unwind; its argument may be used from there.
-//! 6. What is a promise of the safe API is left alone: heaps and blocks of a [`Mutator`](crate::Mutator) are not touched,
-//!    and the deferred-free function stays registered. Blocks allocated here are not charged to the heartbeat.
+//! 6. What is a promise of the safe API is left alone: heaps and blocks of a [`Mutator`](crate::Mutator) are not touched, the
+//!    deferred-free function stays registered, and so do those for text and errors once
+//!    [`engine::on_message`](crate::engine::on_message) has set them. Blocks allocated here are not charged to the heartbeat.
 //!
 //! Unless said otherwise, a function that allocates gives null when memory has run out, and may call the deferred-free
 //! function first.
@@ -41,11 +42,26 @@
 //! [`Mutator::deallocate`]: crate::Mutator::deallocate
 //! [`Mutator::detach`]: crate::Mutator::detach
 //! [`Mutator::release_memory`]: crate::Mutator::release_memory
+//! [`Mutator::areas`]: crate::Mutator::areas
+//! [`Mutator::engine_stats`]: crate::Mutator::engine_stats
+//! [`ChargingAlloc`]: crate::ChargingAlloc
 //! [`RemoteFree::free`]: crate::RemoteFree::free
 //! [`Runtime::attach`]: crate::Runtime::attach
+//! [`Attach::numa_node`]: crate::Attach::numa_node
 //! [`Builder::build`]: crate::Builder::build
 //! [`Builder::latency`]: crate::Builder::latency
 //! [`register_deferred_free`]: crate::register_deferred_free
+//! [`EngineOptions`]: crate::engine::EngineOptions
+//! [`Reserve`]: crate::engine::Reserve
+//! [`HugePages`]: crate::engine::HugePages
+//! [`HugePages::node`]: crate::engine::HugePages::node
+//! [`Profiler`]: crate::engine::Profiler
+//! [`Profiler::snapshot`]: crate::engine::Profiler::snapshot
+//! [`ProfilerSettings::start`]: crate::engine::ProfilerSettings::start
+//! [`engine::on_message`]: crate::engine::on_message
+//! [`engine::purge`]: crate::engine::purge()
+//! [`engine::stats`]: crate::engine::stats()
+//! [`engine::version`]: crate::engine::version()
 //!
 #![doc = include_str!("api.md")]
 // The names are the engine's.

@@ -23,16 +23,18 @@ pub type mi_error_fun = unsafe extern "C" fn(err: c_int, arg: *mut c_void);
 unsafe extern "C" {
     /// The version of the library, as [`MI_MALLOC_VERSION`].
     pub fn mi_version() -> c_int;
-    /// Sets the process's deferred-free function, of which there is one. **This crate needs it**: whoever replaces it stops
-    /// the crate's rescue before out of memory, and with it every [`Registration`](crate::Registration). Function and argument
-    /// are set one after the other, and a call in between sees a wrong pair.
+    /// Sets the process's deferred-free function, of which there is one. **It is this crate's**: whoever replaces it silences
+    /// every [`Registration`](crate::Registration) and stops the counts in [`EngineCalls`](crate::EngineCalls). Function and
+    /// argument are set one after the other, and a call in between sees a wrong pair.
     pub fn mi_register_deferred_free(deferred_free: Option<mi_deferred_free_fun>, arg: *mut c_void);
-    /// Sets where the engine's text goes; none for standard error. What was held back so far is printed at once.
+    /// Sets where the engine's text goes; none for standard error. What was held back so far is printed at once. It is this
+    /// crate's once [`engine::on_message`](crate::engine::on_message) has been called.
     pub fn mi_register_output(out: Option<mi_output_fun>, arg: *mut c_void);
-    /// Sets what is called after an error; none for the default. Not ordered with calls on other threads.
+    /// Sets what is called after an error; none for the default. Not ordered with calls on other threads. This crate's as
+    /// [`mi_register_output`] is.
     pub fn mi_register_error(fun: Option<mi_error_fun>, arg: *mut c_void);
-    /// Frees what other threads freed, and empty pages, of the calling thread's default heap; `force` also calls the
-    /// deferred-free function and gives memory back to the system. Not bounded.
+    /// Calls the deferred-free function, with `force` as it is here; then frees what other threads freed, and empty pages, of
+    /// the calling thread's default heap. `force` also gives memory back to the system. Not bounded.
     pub fn mi_collect(force: bool);
     /// Makes the engine ready. It does so by itself.
     pub fn mi_process_init();

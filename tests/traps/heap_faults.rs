@@ -53,8 +53,9 @@ const ROUNDS: usize = if V2 { 300 } else { 10_000 };
 /// What one thread frees while another does something to their heap.
 static BLOCKS_TO_FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
-/// Rounds of blocks handed to the thread that frees, and those that it has done.
+/// Rounds of blocks handed to the thread that frees, those that it has begun, and those that it has done.
 static HANDED: AtomicUsize = AtomicUsize::new(0);
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 static FREED: AtomicUsize = AtomicUsize::new(0);
 
 /// Has the blocks of a heap freed by another thread, and does `to_the_heap` with it at the same time; over and over.
@@ -64,7 +65,10 @@ fn while_another_thread_frees(to_the_heap: fn(*mut Heap)) {
             while HANDED.load(Acquire) < round {
                 thread::yield_now();
             }
-            for block in BLOCKS_TO_FREE.lock().unwrap().drain(..) {
+            for (index, block) in BLOCKS_TO_FREE.lock().unwrap().drain(..).enumerate() {
+                if index == 100 {
+                    STARTED.store(round, Release);
+                }
                 // SAFETY: allocated below, freed once. What happens to the heap meanwhile is the fault.
                 unsafe { engine::free(std::ptr::with_exposed_provenance_mut(block)) };
             }
@@ -73,9 +77,12 @@ fn while_another_thread_frees(to_the_heap: fn(*mut Heap)) {
     });
     for round in 1..=ROUNDS {
         let heap = engine::heap();
-        let blocks = (0..4_000).map(|index| malloc_in(heap, 64 + index % 3 * 500).expose_provenance());
+        let blocks = (0..20_000).map(|index| malloc_in(heap, 64 + index % 3 * 500).expose_provenance());
         BLOCKS_TO_FREE.lock().unwrap().extend(blocks);
         HANDED.store(round, Release);
+        while STARTED.load(Acquire) < round {
+            std::hint::spin_loop();
+        }
         to_the_heap(heap);
         while FREED.load(Acquire) < round {
             thread::yield_now();

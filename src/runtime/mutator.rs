@@ -86,7 +86,8 @@ impl Mutator {
     /// # Cost
     /// An engine allocation of `size_of::<T>() + 8` bytes, two counters and one branch. When an installment is due, a
     /// collection step under the pause cap; when a beat is due, the beat handlers too.
-    #[inline]
+    // Out of line, the value is copied once more: 226 instructions instead of 74 for a kilobyte.
+    #[inline(always)]
     pub fn alloc<T: Trace>(&self, value: T) -> Result<Ref<T>, OutOfMemory<T>> {
         let layout = const { Layout::new::<Allocation<T>>() };
         if const { layout_is_absurd::<T>() } {

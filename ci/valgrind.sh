@@ -28,6 +28,6 @@ done
 # Words of the engine's own lie between two blocks, and memcheck measures from the block before.
 must_see object_freed_twice "Invalid read of size 8"
 must_see block_written_into_the_next "Invalid write of size 8"
-must_see object_of_a_heap_that_was_destroyed "Process terminating with default action of signal 11" \
-    MIMALLOC_DISALLOW_ARENA_ALLOC=1
+# A heap that was destroyed is for AddressSanitizer alone (asan.sh): the engine tells tools nothing of it, and whether its memory
+# is gone from the process by then differs from run to run.
 step "tests, memcheck" timeout 600 "${memcheck[@]}" "${cargo[@]}" --tests -- --test-threads=1 "${skip_messages[@]}"

@@ -207,6 +207,31 @@ fn a_heap_with_a_block_in_use_is_never_destroyed() {
     unsafe { remote.free(block, layout) };
 }
 
+/// When the clock stands still, nobody knows any more how much of the heap is in use: then it is not given back.
+#[test]
+fn a_heap_whose_clock_stands_still_is_never_destroyed() {
+    let runtime = Runtime::builder().idle_heaps(0).build().unwrap();
+    let layout = Layout::from_size_align(64, 8).unwrap();
+    let mutator = runtime.attach().unwrap();
+    let block = mutator.allocate(layout).unwrap();
+    let remote = mutator.remote_free();
+    while mutator.charged() < u64::MAX {
+        mutator.charge(u64::MAX);
+    }
+    drop(mutator);
+    assert_eq!(runtime.idle_heaps(), usize::from(!cfg!(feature = "v2")), "kept beyond the bound: it may be in use");
+    assert_eq!(runtime.release_idle_heaps(), 0);
+    // Nor by whoever has it next.
+    let next = runtime.attach().unwrap();
+    std::mem::forget(next.allocate(layout).unwrap());
+    drop(next);
+    assert_eq!(runtime.release_idle_heaps(), 0);
+    // SAFETY: 64 bytes, in use, whatever was charged.
+    unsafe { block.cast::<[u8; 64]>().write([7; 64]) };
+    // SAFETY: allocated with this layout by the mutator that made `remote`.
+    unsafe { remote.free(block, layout) };
+}
+
 #[test]
 fn blocks_of_every_small_size_have_the_alignment_that_was_asked_for() {
     let mutator = Runtime::new().unwrap().attach().unwrap();

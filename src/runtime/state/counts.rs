@@ -21,16 +21,13 @@ impl State {
         }
     }
 
-    /// Bytes of raw blocks in use.
-    pub(super) fn blocks(&self) -> u64 {
+    /// Bytes of raw blocks in use. `None` when so much was charged without an allocation that the clock stands still: then the
+    /// sums say nothing any more.
+    pub(super) fn blocks(&self) -> Option<u64> {
         // Acquire: pairs with the Release in `RemoteFree::free`.
         let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        let charged = self.clock.charged();
-        if charged == u64::MAX {
-            // So much was charged without an allocation that the clock stands still: the sums say nothing any more.
-            return 0;
-        }
-        charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere
+        let charged = Some(self.clock.charged()).filter(|charged| *charged < u64::MAX)?;
+        Some(charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere)
     }
 
     /// The areas of the heap.
@@ -58,7 +55,7 @@ impl State {
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
     pub(super) fn sample(&self, coming: u64) {
         let (live, pending) = (self.live().bytes, self.pending.tally().bytes);
-        let total = (live + pending + self.blocks()).saturating_sub(coming);
+        let total = (live + pending + self.blocks().unwrap_or(0)).saturating_sub(coming);
         self.peak_live.set(self.peak_live.get().max(live));
         self.peak_pending.set(self.peak_pending.get().max(pending));
         self.peak_total.set(self.peak_total.get().max(total));
@@ -75,7 +72,7 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            block_bytes: self.blocks(),
+            block_bytes: self.blocks().unwrap_or(0),
             peak_total_bytes: self.peak_total.get(),
             debt: self.pacer.debt(),
             steps: self.steps.get(),

@@ -150,7 +150,9 @@ impl State {
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
-        let in_use = this.blocks() + this.pending.abandoned().bytes + this.inherited;
+        // A heap of which nothing is known counts as in use, and is not destroyed.
+        let others = this.inherited.saturating_add(this.pending.abandoned().bytes);
+        let in_use = this.blocks().map_or(u64::MAX, |blocks| others.saturating_add(blocks));
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {

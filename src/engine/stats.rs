@@ -71,7 +71,7 @@ impl From<&sys::mi_stats_t> for EngineStats {
 /// The engine's statistics of the process.
 ///
 /// # Cost
-/// Some microseconds: no lock, but some kilobytes are copied.
+/// The engine copies some kilobytes.
 pub fn stats() -> EngineStats {
     EngineStats::from(&engine::process_stats())
 }

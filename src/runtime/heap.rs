@@ -308,7 +308,7 @@ impl RemoteFree {
     ///    this was made by, with this `layout`, and is not used again.
     ///
     /// # Cost
-    /// One `mi_free` of another thread's block, some 50 ns, and an atomic addition.
+    /// One `mi_free` of another thread's block, and an atomic addition.
     pub unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: a live block of the engine (1).
         unsafe { look_at(block) };

@@ -379,7 +379,7 @@ impl Mutator {
     /// [`ErrorKind::Unsupported`] on version 2, which counts for the process alone.
     ///
     /// # Cost
-    /// Some microseconds.
+    /// The engine copies some kilobytes.
     pub fn engine_stats(&self) -> Result<EngineStats, Error> {
         self.state().heap.stats()
     }
@@ -393,7 +393,7 @@ impl Mutator {
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free).
     ///
     /// # Cost
-    /// Two walks over all areas, some microseconds each of them: **not bounded**.
+    /// Two walks over all areas: **not bounded**.
     pub fn areas(&self) -> Result<Vec<Area>, Error> {
         self.state().areas()
     }

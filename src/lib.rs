@@ -132,6 +132,7 @@ mod deferred;
 pub mod engine;
 mod error;
 mod heartbeat;
+mod registry;
 mod runtime;
 pub mod sys;
 mod traced;

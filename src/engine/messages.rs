@@ -11,9 +11,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Once};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::heartbeat;
+use crate::registry::Registry;
 use crate::sys;
 use crate::traced::event;
 
@@ -106,7 +107,7 @@ unsafe extern "C" fn error(number: c_int, _null: *mut c_void) {
 
 type Handler = dyn Fn(&Message) + Send + Sync;
 
-static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
+static HANDLERS: Registry<Handler> = Registry::new();
 
 /// Calls `handler` with what the engine has to say, from now on instead of printing it on standard error.
 ///
@@ -121,11 +122,8 @@ static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
 /// In `secure` and `debug` builds corrupted memory still ends the process, after its text has been printed.
 pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> MessageHandler {
     static INSTALLED: Once = Once::new();
-    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let handler: Arc<Handler> = Arc::new(handler);
     // An allocation under the lock: no handler of the engine's hook may come to want it too.
-    heartbeat::quietly(|| HANDLERS.write().push((id, handler)));
+    let id = heartbeat::quietly(|| HANDLERS.add(Arc::new(handler)));
     INSTALLED.call_once(|| {
         // SAFETY: it neither allocates nor unwinds, and lives as long as the process. What was held back comes at once.
         unsafe { sys::mi_register_output(Some(output), ptr::null_mut()) };
@@ -145,11 +143,7 @@ pub struct MessageHandler {
 
 impl Drop for MessageHandler {
     fn drop(&mut self) {
-        // The handler itself goes after the lock: its captures may do anything when dropped.
-        let _handler = {
-            let mut handlers = HANDLERS.write();
-            handlers.iter().position(|(id, _)| *id == self.id).map(|at| handlers.remove(at))
-        };
+        HANDLERS.remove(self.id);
     }
 }
 
@@ -165,10 +159,7 @@ pub fn deliver_messages() {
         return;
     }
     // As above. And what the engine prints is no work of the program's: nobody is charged for it.
-    let (messages, handlers) = heartbeat::quietly(|| {
-        let handlers: Vec<Arc<Handler>> = HANDLERS.read().iter().map(|(_, handler)| Arc::clone(handler)).collect();
-        (take_messages(), handlers)
-    });
+    let (messages, handlers) = heartbeat::quietly(|| (take_messages(), HANDLERS.all()));
     let mut first_panic = None;
     let mut guarded = |tell: &dyn Fn()| {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {

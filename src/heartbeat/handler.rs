@@ -1,11 +1,9 @@
 //! Process-wide handlers of the engine's deferred-free call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
 
 use crate::aside::aside;
+use crate::registry::Registry;
 
 use super::hook::{self, HookCall};
 
@@ -13,9 +11,7 @@ pub(super) type Handler = dyn Fn(HookCall) + Send + Sync;
 
 /// Invariant HANDLERS: the trampoline only ever *tries* to read and holds no lock while a handler runs. Registering
 /// allocates while it holds the lock, and that allocation may be the one in which the engine calls.
-static HANDLERS: RwLock<Vec<(u64, Arc<Handler>)>> = RwLock::new(Vec::new());
-
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+static HANDLERS: Registry<Handler> = Registry::new();
 
 /// Calls `handler` when the engine makes its deferred-free call on a thread that has a mutator attached.
 ///
@@ -35,13 +31,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 /// Nothing on the allocation path; at a call, one lock that is never waited for and one indirect call.
 pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Registration {
     hook::install();
-    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     // The table is the process's.
-    aside(|| {
-        let handler: Arc<Handler> = Arc::new(handler);
-        HANDLERS.write().push((id, handler));
-    });
-    Registration { id }
+    Registration { id: aside(|| HANDLERS.add(Arc::new(handler))) }
 }
 
 /// A registered handler; dropping it removes the handler. [`core::mem::forget`] keeps it for good.
@@ -53,26 +44,11 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // The handler itself goes after the lock: its captures may do anything when dropped.
-        let _handler = {
-            let mut handlers = HANDLERS.write();
-            handlers.iter().position(|(id, _)| *id == self.id).map(|at| handlers.remove(at))
-        };
+        HANDLERS.remove(self.id);
     }
 }
 
 /// Hands each handler to `run`, which drops it and does not panic. Called by the trampoline.
 pub(super) fn for_each(run: impl Fn(Arc<Handler>)) {
-    let mut next = 0;
-    loop {
-        let handler = match HANDLERS.try_read() {
-            None => return,
-            Some(handlers) => match handlers.get(next) {
-                None => return,
-                Some((_, handler)) => Arc::clone(handler),
-            },
-        };
-        run(handler);
-        next += 1;
-    }
+    (0..).map_while(|place| HANDLERS.try_get(place)).for_each(run);
 }

@@ -239,9 +239,7 @@ static HEAP_MADE: AtomicBool = AtomicBool::new(false);
 
 /// To be told before a heap is made.
 pub(crate) fn heap_is_made() {
-    if !HEAP_MADE.load(Ordering::Relaxed) {
-        HEAP_MADE.store(true, Ordering::Relaxed);
-    }
+    HEAP_MADE.store(true, Ordering::Relaxed);
 }
 
 /// Sets all of the options or, when one has been set otherwise or comes too late, none.

@@ -92,6 +92,18 @@ impl HeapRef {
         unsafe { self.state.as_ref() }
     }
 
+    /// A block of its own. `take` asks the heap for it.
+    #[inline(always)]
+    fn fresh(&self, layout: Layout, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(nothing(layout));
+        }
+        if !self.state().is_attached() {
+            return Err(AllocError);
+        }
+        slice(self.state().allocate_block(layout.size(), take), layout)
+    }
+
     /// # Safety
     /// 1. `block` is allocated from this heap through a handle, with the layout `old`; if a block is returned, it is not used
     ///    again.
@@ -137,26 +149,12 @@ fn slice(block: Option<NonNull<u8>>, layout: Layout) -> Result<NonNull<[u8]>, Al
 unsafe impl Allocator for HeapRef {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.size() == 0 {
-            return Ok(nothing(layout));
-        }
-        if !self.state().is_attached() {
-            return Err(AllocError);
-        }
-        let take = |heap: &Heap| heap.malloc(layout.size(), layout.align());
-        slice(self.state().allocate_block(layout.size(), take), layout)
+        self.fresh(layout, |heap| heap.malloc(layout.size(), layout.align()))
     }
 
     #[inline]
     fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.size() == 0 {
-            return Ok(nothing(layout));
-        }
-        if !self.state().is_attached() {
-            return Err(AllocError);
-        }
-        let take = |heap: &Heap| heap.malloc_zeroed(layout.size(), layout.align());
-        slice(self.state().allocate_block(layout.size(), take), layout)
+        self.fresh(layout, |heap| heap.malloc_zeroed(layout.size(), layout.align()))
     }
 
     #[inline]

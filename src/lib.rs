@@ -139,15 +139,15 @@ mod traced;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,
-    Tally, Trace, Tracer, TypeInfo, TypeKey,
+    Tally, Trace, Tracer, TypeInfo, TypeKey, counted_bytes,
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
 pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
-    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Ladder, Latency, Live, Metrics, Mutator,
+    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
 };
 
 #[cfg(feature = "derive")]

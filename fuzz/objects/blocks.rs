@@ -3,7 +3,7 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-use mimalloc_runtime::{Mutator, RemoteFree};
+use mimalloc_runtime::{Mutator, RemoteFree, counted_bytes};
 
 pub(super) struct Block {
     /// The mutator that it was allocated by.
@@ -28,7 +28,7 @@ impl Block {
 
     /// The bytes that are counted for it.
     pub(super) fn counted(&self) -> u64 {
-        self.layout.size().max(1).next_multiple_of(16) as u64
+        counted_bytes(self.layout)
     }
 
     fn write(&mut self, fill: u8) {

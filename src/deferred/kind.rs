@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use crate::aside::aside;
 
 use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
-use super::pending::{Pending, SMALL, WHOLE, counted};
+use super::pending::{Pending, WHOLE};
+use super::size::{SMALL, counted};
 use super::trace::{Slots, Tracer};
 
 /// What the drain knows of a type of object. Made by the crate, one for each [`Managed`] type.
@@ -53,7 +54,7 @@ impl Quick {
     pub(crate) const fn of(bytes: usize, align: usize, slots: Slots, residue: bool, release: Release) -> Quick {
         match slots {
             Slots::Fixed(slots) if slots <= WHOLE && !residue && bytes <= SMALL && align <= OBJECT_ALIGN => {
-                Quick { units: slots as u8 + 1, bytes: counted(bytes) as u32, release }
+                Quick { units: slots as u8 + 1, bytes: counted(bytes, align) as u32, release }
             }
             _ => Quick::NONE,
         }

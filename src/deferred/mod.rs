@@ -13,6 +13,7 @@ mod object;
 mod pacer;
 mod pending;
 mod quick;
+mod size;
 mod trace;
 
 pub use budget::{Budget, Progress, Stop, Tally};
@@ -20,6 +21,7 @@ pub use kind::{Managed, TypeInfo, TypeKey};
 pub use object::{COUNT_STATES, CountState, Object};
 pub use pacer::{Pacing, Schedule};
 pub use pending::SLACK_UNITS;
+pub use size::counted_bytes;
 pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use budget::Meter;
@@ -27,4 +29,5 @@ pub(crate) use impls::drop_items;
 pub(crate) use kind::Quick;
 pub(crate) use object::{Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Route, SMALL, counted};
+pub(crate) use pending::{Large, Memory, Pending, Route};
+pub(crate) use size::{SMALL, counted};

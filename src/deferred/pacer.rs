@@ -153,16 +153,24 @@ impl Pacing {
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pacing: Pacing,
+    /// By what the ratio is multiplied: more than 1 when memory is short.
+    boost: Cell<f64>,
     debt: Cell<u64>,
 }
 
 impl Pacer {
     pub(crate) fn new(pacing: Pacing) -> Pacer {
-        Pacer { pacing, debt: Cell::new(0) }
+        Pacer { pacing, boost: Cell::new(1.0), debt: Cell::new(0) }
     }
 
     pub(crate) fn pacing(&self) -> &Pacing {
         &self.pacing
+    }
+
+    /// Multiplies the ratio, from now on, by `boost`, which is at least 1: the theory holds for each such ratio.
+    pub(crate) fn set_boost(&self, boost: f64) {
+        debug_assert!(boost >= 1.0);
+        self.boost.set(boost);
     }
 
     /// Bytes carried over.
@@ -173,7 +181,7 @@ impl Pacer {
     /// Charges for bytes about to be allocated.
     pub(crate) fn charge(&self, bytes: u64) {
         // A float holds 2^53 bytes exactly, and the conversion saturates.
-        let debt = (bytes as f64 * self.pacing.ratio) as u64;
+        let debt = (bytes as f64 * self.pacing.ratio * self.boost.get()) as u64;
         self.debt.set(self.debt.get().saturating_add(debt));
     }
 

@@ -6,13 +6,11 @@ use core::ptr::NonNull;
 use super::budget::{Meter, Tally};
 use super::kind::TypeInfo;
 use super::object::{Object, Word};
+use super::size::counted;
 use super::trace::{Slots, Tracer};
 
 /// An object with no more slots than this is visited in one go, which spares the bookkeeping of a visit that can stop.
 pub(super) const WHOLE: usize = 8;
-
-/// Objects of no more bytes than this are freed by [`Memory::free_small`].
-pub(crate) const SMALL: usize = 1024;
 
 /// How far a collection may go over a budget of units: the constant *c* of promise P1.
 ///
@@ -35,8 +33,8 @@ pub(crate) unsafe trait Memory {
     /// 1. `block` was allocated here with this size and alignment and is not used again.
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize);
 
-    /// Frees a block of at most [`SMALL`] bytes and of no larger alignment than all objects have. `bytes` may be rounded up as
-    /// [`counted`] does.
+    /// Frees a block of at most [`SMALL`](super::size::SMALL) bytes and of no larger alignment than all objects have, by the
+    /// bytes that are [`counted`] for it.
     ///
     /// # Safety
     /// 1. As for `free`.
@@ -114,21 +112,13 @@ impl Tally {
     }
 }
 
-/// The bytes that are counted for an object: what it asked for, rounded up to the engine's smallest step.
-///
-/// Not the engine's usable size, which differs between its builds.
-#[inline(always)]
-pub(crate) const fn counted(bytes: usize) -> u64 {
-    (bytes as u64 + 15) & !15
-}
-
 /// The bytes counted for an object.
 ///
 /// # Safety
 /// 1. `object` is of type `info` and its memory has not been freed.
 unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
     // SAFETY: handed on (1).
-    counted(unsafe { info.bytes_of(object) })
+    counted(unsafe { info.bytes_of(object) }, info.align)
 }
 
 /// # Safety
@@ -385,16 +375,17 @@ impl Pending {
     unsafe fn free<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo, meter: &mut Meter) {
         // SAFETY: not freed (1). The size of a tail lies in its length, which is no part of what was dropped.
         let bytes = unsafe { info.bytes_of(object) };
+        let size = counted(bytes, info.align);
         if memory.is_large(bytes) {
             // SAFETY: not freed (1).
             let header = unsafe { header(object) };
             header.set_word(header.word().dead(address(self.large.get())));
             self.large.set(Some(object));
-            self.large_tally.set(self.large_tally.get().plus(counted(bytes)));
+            self.large_tally.set(self.large_tally.get().plus(size));
             meter.visited(1);
             return;
         }
-        self.account(counted(bytes), meter);
+        self.account(size, meter);
         // SAFETY: from this memory with this size, and not used again (1).
         unsafe { memory.free(object.cast(), bytes, info.align) }
     }
@@ -418,8 +409,9 @@ impl Pending {
         let info = unsafe { header(object) }.info();
         // SAFETY: as above; the length of a tail outlives its items.
         let bytes = unsafe { info.bytes_of(object) };
-        self.large_tally.set(self.large_tally.get().less(Tally { objects: 1, bytes: counted(bytes) }));
-        self.account(counted(bytes), meter);
+        let size = counted(bytes, info.align);
+        self.large_tally.set(self.large_tally.get().less(Tally { objects: 1, bytes: size }));
+        self.account(size, meter);
         meter.large_freed += 1;
         // SAFETY: from this memory (1) with this size, and by QUEUE nothing but the memory is left.
         unsafe { memory.free(object.cast(), bytes, info.align) }

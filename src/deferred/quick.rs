@@ -5,7 +5,8 @@ use core::ptr::NonNull;
 use super::budget::{Meter, Tally};
 use super::kind::Quick;
 use super::object::Object;
-use super::pending::{Memory, Pending, SMALL, WHOLE, header, linked, pop};
+use super::pending::{Memory, Pending, WHOLE, header, linked, pop};
+use super::size::SMALL;
 
 impl Pending {
     /// Works off simple objects, for as long as the budget admits without being asked again. True if there was one.

@@ -45,6 +45,8 @@ pub(crate) struct Clock {
     credit: Cell<i64>,
     granted: Cell<i64>,
     charged: Cell<u64>,
+    /// As `charged`, modulo 2^64.
+    total: Cell<u64>,
     beat_bytes: u64,
     beats: Cell<u64>,
     /// The number of a beat, or the largest for none: that one is never reached.
@@ -57,6 +59,7 @@ impl Clock {
             credit: Cell::new(0),
             granted: Cell::new(0),
             charged: Cell::new(0),
+            total: Cell::new(0),
             beat_bytes,
             beats: Cell::new(0),
             deadline: Cell::new(u64::MAX),
@@ -66,7 +69,7 @@ impl Clock {
     /// Charges for bytes about to be allocated. True when the grant is used up.
     #[inline(always)]
     pub(crate) fn charge(&self, bytes: u64) -> bool {
-        // A charge is at most 2^47 bytes (`heap::MOST_BYTES`), and each that goes below zero is followed by a settlement, or
+        // A charge is at most a few times 2^47 bytes (`heap::MOST_BYTES`), and each that goes below zero is followed by a settlement, or
         // stops far from the end (`charge_only`).
         let credit = self.credit.get().wrapping_sub(bytes as i64);
         self.credit.set(credit);
@@ -95,6 +98,11 @@ impl Clock {
         self.charged.get().saturating_add(self.unsettled())
     }
 
+    /// Bytes charged since the mutator was attached, modulo 2^64: for sums of which others are taken away.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.get().wrapping_add(self.unsettled())
+    }
+
     fn unsettled(&self) -> u64 {
         (self.granted.get() - self.credit.get()) as u64
     }
@@ -102,8 +110,9 @@ impl Clock {
     /// Books what was charged since the last settlement, and returns it.
     pub(crate) fn settle(&self) -> u64 {
         let bytes = self.unsettled();
-        // Not reached by memory that exists: requests that cannot be served are charged too.
+        // The end is not reached by memory that exists: charges without an allocation can be made for ever.
         self.charged.set(self.charged.get().saturating_add(bytes));
+        self.total.set(self.total.get().wrapping_add(bytes));
         self.granted.set(0);
         self.credit.set(0);
         bytes

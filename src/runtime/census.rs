@@ -2,12 +2,13 @@
 
 use core::alloc::Layout;
 use core::ffi::c_void;
+use core::ptr::NonNull;
 
-use crate::deferred::{Budget, OBJECT_ALIGN, SMALL};
+use crate::deferred::{Budget, OBJECT_ALIGN, SMALL, counted_bytes};
 use crate::sys;
 use crate::{Mutator, Pacing, Ref, Runtime};
 
-use super::magazine::MOST_BLOCKS;
+use super::magazine::{CLASSES, MOST_BLOCKS};
 
 /// Blocks that are in use, once those that are kept at hand have been given back.
 fn engine_blocks(mutator: &Mutator) -> u64 {
@@ -77,7 +78,7 @@ fn what_is_kept_at_hand_is_bounded_and_given_back() {
         unsafe { mutator.deallocate(block, layout) };
     }
     assert_eq!(mutator.metrics().block_bytes, 0);
-    let lists = (SMALL / OBJECT_ALIGN + 1) as u64;
+    let lists = CLASSES as u64;
     let kept = visible_blocks(&mutator);
     assert_eq!(kept, lists * u64::from(MOST_BLOCKS));
     // A beat empties one list.
@@ -136,4 +137,32 @@ fn every_size_of_a_class_fits_its_blocks() {
     }
     assert_eq!(mutator.metrics().block_bytes, 0);
     assert_eq!(engine_blocks(&mutator), 0);
+}
+
+/// What is counted for a block is at least what the engine has in use for it, whatever the request and however it was resized.
+#[test]
+fn a_block_counts_for_at_least_what_the_engine_uses() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let check = |block: NonNull<u8>, layout: Layout| {
+        // SAFETY: a live block of the engine.
+        let usable = unsafe { sys::mi_usable_size(block.as_ptr().cast()) } as u64;
+        assert!(usable >= layout.size() as u64 && usable <= counted_bytes(layout), "{layout:?}: {usable}");
+    };
+    for size in (0..5_000).chain((5_000..3 << 20).step_by(4_999)).chain([100 << 20]) {
+        for align in [1, 16, 32, 64, 4096, 65536] {
+            let layout = Layout::from_size_align(size, align).unwrap();
+            let mut block = mutator.allocate(layout).unwrap();
+            check(block, layout);
+            let mut old = layout;
+            for new in [size + 1, size / 2, size / 2 + 10, size] {
+                // SAFETY: allocated with the layout `old`, and not used again.
+                block = unsafe { mutator.reallocate(block, old, new) }.unwrap();
+                old = Layout::from_size_align(new, align).unwrap();
+                check(block, old);
+            }
+            // SAFETY: of this layout now.
+            unsafe { mutator.deallocate(block, old) };
+        }
+    }
+    assert_eq!(mutator.in_use(), 0);
 }

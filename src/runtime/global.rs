@@ -59,21 +59,22 @@ pub struct ChargingAlloc;
 unsafe impl GlobalAlloc for ChargingAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        thread::charge(layout.size());
+        thread::charge(layout);
         // SAFETY: any size may be asked for, with a power of two.
         unsafe { sys::mi_malloc_aligned(layout.size(), layout.align()) }.cast()
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        thread::charge(layout.size());
+        thread::charge(layout);
         // SAFETY: as above.
         unsafe { sys::mi_zalloc_aligned(layout.size(), layout.align()) }.cast()
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        thread::charge(new_size);
+        // SAFETY: a size that is one with this alignment, which is a power of two (the obligations of `GlobalAlloc::realloc`).
+        thread::charge(unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) });
         // SAFETY: a live block of the engine (the obligations of `GlobalAlloc::realloc`).
         unsafe { sys::mi_realloc_aligned(block.cast(), new_size, layout.align()) }.cast()
     }

@@ -147,10 +147,10 @@ impl Heap {
                 return Some(block);
             }
             // SAFETY: this thread's; a small size.
-            unsafe { engine::malloc_small(self.local, class.size()) }
+            unsafe { engine::malloc_small(self.local, request(size)) }
         } else if align <= OBJECT_ALIGN {
             // SAFETY: this thread's.
-            unsafe { engine::malloc(self.local, size) }
+            unsafe { engine::malloc(self.local, request(size)) }
         } else {
             // SAFETY: this thread's.
             unsafe { engine::malloc_aligned(self.local, size, align) }
@@ -159,13 +159,9 @@ impl Heap {
     }
 
     pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let block = if is_small(size, align) {
-            // In the size of its class: that is what it may be kept as when it is freed.
+        let block = if align <= OBJECT_ALIGN {
             // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.local, Class::of(size).size()) }
-        } else if align <= OBJECT_ALIGN {
-            // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.local, size) }
+            unsafe { engine::zalloc(self.local, request(size)) }
         } else {
             // SAFETY: this thread's.
             unsafe { engine::zalloc_aligned(self.local, size, align) }
@@ -182,12 +178,13 @@ impl Heap {
         align: usize,
         new: usize,
     ) -> Option<NonNull<u8>> {
-        if new > SMALL && align <= OBJECT_ALIGN {
-            // SAFETY: this thread's; a live block (1).
-            return NonNull::new(unsafe { engine::realloc(self.local, block.as_ptr().cast(), new) }.cast());
+        // Not by the engine's `realloc`, which leaves a block in place that is twice as large as it need be: more would be in use
+        // than is counted. Among blocks of one count, any serves all sizes (`request`); one of a larger alignment, what
+        // it was made for.
+        let in_place = counted(old, align) == counted(new, align) && (align <= OBJECT_ALIGN || new <= old);
+        if in_place && !cfg!(engine_watches) {
+            return Some(block);
         }
-        // Never in place: a small block is freed as one of its class (`free`), so it must have been allocated as one. And the
-        // engine's `realloc` keeps no alignment above 16.
         let copy = self.malloc(new, align)?;
         // SAFETY: both are of at least so many bytes, and are two blocks.
         unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
@@ -202,10 +199,15 @@ impl Heap {
         self.magazines.clear(|block| unsafe { engine::free_small(block) });
     }
 
-    /// Gives the engine the blocks of one list, of another one each time: at most [`MOST_BLOCKS`] frees.
+    /// Gives the engine the blocks of one size, of another one each time: at most [`MOST_BLOCKS`] frees.
     pub(crate) fn free_some_kept(&self) {
         // SAFETY: as above.
         self.magazines.clear_next(|block| unsafe { engine::free_small(block) });
+    }
+
+    /// Bytes of the blocks that are kept at hand.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.magazines.bytes()
     }
 
     /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
@@ -242,7 +244,7 @@ unsafe impl Memory for Heap {
         unsafe { look_at(block) };
         if is_small(bytes, align) {
             // SAFETY: of this size and alignment (1).
-            unsafe { self.free_small(block, bytes) }
+            unsafe { self.free_small(block, Class::of(bytes).size()) }
         } else {
             // SAFETY: a live block (1).
             unsafe { sys::mi_free(block.as_ptr().cast()) }
@@ -252,7 +254,7 @@ unsafe impl Memory for Heap {
     #[inline(always)]
     unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
         // SAFETY: allocated by `malloc` in this class (1).
-        if !unsafe { self.magazines.keep(block, Class::of(bytes)) } {
+        if !unsafe { self.magazines.keep(block, Class::counted(bytes)) } {
             // SAFETY: allocated by `malloc` as small (1).
             unsafe { engine::free_small(block) }
         }
@@ -272,6 +274,17 @@ unsafe fn look_at(block: NonNull<u8>) {
     }
 }
 
+/// What is asked of the engine for so many bytes, at the alignment that every block has: all that is counted for the block. Where
+/// somebody looks for errors in the use of memory, it is only what will be used (but blocks of up to 8 bytes have not that alignment).
+#[inline(always)]
+const fn request(bytes: usize) -> usize {
+    match bytes {
+        _ if !cfg!(engine_watches) => counted(bytes, OBJECT_ALIGN) as usize,
+        ..OBJECT_ALIGN => OBJECT_ALIGN,
+        _ => bytes,
+    }
+}
+
 /// Whether such a block is one of a [`Class`].
 #[inline(always)]
 const fn is_small(size: usize, align: usize) -> bool {
@@ -279,14 +292,8 @@ const fn is_small(size: usize, align: usize) -> bool {
     size <= SMALL && align <= OBJECT_ALIGN
 }
 
-/// The bytes that are counted for a raw block. Never 0.
-#[inline(always)]
-pub(crate) const fn counted_block(bytes: usize) -> u64 {
-    if bytes == 0 { 16 } else { counted(bytes) }
-}
-
-/// What threads without the mutator have freed of its blocks, in bytes as they are counted. A block counts at least 16, so
-/// the bytes that are left are 0 exactly when no block is.
+/// What threads without the mutator have freed of its blocks, in bytes as they are counted. Every block counts, so the bytes
+/// that are left are 0 exactly when no block is.
 #[derive(Debug, Default)]
 pub(crate) struct FreedElsewhere {
     pub(crate) bytes: AtomicU64,
@@ -316,6 +323,6 @@ impl RemoteFree {
         unsafe { sys::mi_free(block.as_ptr().cast()) };
         // Release: whoever sees the block counted as freed (Acquire in `State::blocks`) comes after the free itself, and
         // may destroy the heap.
-        self.freed.bytes.fetch_add(counted_block(layout.size()), Ordering::Release);
+        self.freed.bytes.fetch_add(counted(layout.size(), layout.align()), Ordering::Release);
     }
 }

@@ -101,7 +101,7 @@ impl HeapRef {
         if !self.state().is_attached() {
             return Err(AllocError);
         }
-        slice(self.state().allocate_block(layout.size(), take), layout)
+        slice(self.state().allocate_block(layout, take), layout)
     }
 
     /// # Safety
@@ -115,11 +115,11 @@ impl HeapRef {
         }
         if old.align() == new.align() && old.size() > 0 {
             // SAFETY: of this state, with this layout, not used again (1).
-            let moved = unsafe { self.state().resize_block(block, old, new.size()) };
+            let moved = unsafe { self.state().resize_block(block, old, new) };
             return slice(moved, new);
         }
         let state = self.state();
-        let fresh = slice(state.allocate_block(new.size(), |heap| heap.malloc(new.size(), new.align())), new)?;
+        let fresh = slice(state.allocate_block(new, |heap| heap.malloc(new.size(), new.align())), new)?;
         let bytes = old.size().min(new.size());
         // SAFETY: both are of at least so many bytes (1), and are two blocks.
         unsafe { ptr::copy_nonoverlapping(block.as_ptr(), fresh.as_ptr().cast(), bytes) };

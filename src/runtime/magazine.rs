@@ -1,22 +1,41 @@
 //! Free blocks kept at hand, in front of the engine: the next small allocation takes the block that was freed last.
 //!
-//! One list for each step of 16 bytes, as in the thread caches that Bonwick named (*Magazines and Vmem*, USENIX 2001). A
+//! One list for each of the engine's small sizes, as in the thread caches that Bonwick named (*Magazines and Vmem*, USENIX 2001). A
 //! block that is kept is still in use as far as the engine knows; so lists are short ([`MOST_BLOCKS`]), each beat empties
 //! one of them in turn, and all are emptied when memory is wanted back or the heap changes hands.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::deferred::{OBJECT_ALIGN, SMALL};
+use crate::deferred::{OBJECT_ALIGN, SMALL, counted};
 
-/// The step between two classes. A block is allocated with a whole number of steps, so that any block of a class serves
-/// every size of it.
+/// A list is found by its blocks' size in these.
 const STEP: usize = OBJECT_ALIGN;
 
-const CLASSES: usize = SMALL / STEP + 1;
+const STEPS: usize = SMALL / STEP + 1;
 
-/// A list holds at most so many blocks: all lists together 4 MiB, reached only by a program that keeps freeing blocks of every
-/// size up to [`SMALL`] within [`CLASSES`] beats.
+/// How many sizes there are.
+pub(crate) const CLASSES: usize = {
+    let (mut classes, mut bytes) = (0, 0);
+    while bytes < SMALL {
+        bytes = counted(bytes + 1, STEP) as usize;
+        classes += 1;
+    }
+    classes
+};
+
+/// The sizes.
+const SIZES: [usize; CLASSES] = {
+    let (mut sizes, mut class) = ([0; CLASSES], 0);
+    while class < CLASSES {
+        let smaller = if class == 0 { 0 } else { sizes[class - 1] };
+        sizes[class] = counted(smaller + 1, STEP) as usize;
+        class += 1;
+    }
+    sizes
+};
+
+/// A list holds at most so many blocks.
 pub(crate) const MOST_BLOCKS: u32 = if cfg!(engine_watches) {
     // Somebody looks for errors in the use of memory, and wants to see each free.
     0
@@ -24,26 +43,39 @@ pub(crate) const MOST_BLOCKS: u32 = if cfg!(engine_watches) {
     128
 };
 
-/// Bytes of a block of this class. A request for nothing makes a block too, in a class of its own.
-const fn size(class: usize) -> usize {
-    if class == 0 { STEP } else { class * STEP }
-}
+/// All lists together hold at most so many bytes: reached only by a program that keeps freeing blocks of every size up to
+/// [`SMALL`] within [`CLASSES`] beats.
+pub(crate) const MOST_BYTES: u64 = {
+    let (mut bytes, mut class) = (0, 0);
+    while class < CLASSES {
+        bytes += SIZES[class] as u64 * MOST_BLOCKS as u64;
+        class += 1;
+    }
+    bytes
+};
 
-/// The class of a request of at most [`SMALL`] bytes, and the size to ask of the engine for it.
+/// The class of a request of at most [`SMALL`] bytes. Every block of it is asked of the engine in the same size, and so serves
+/// all requests of the class.
 #[derive(Clone, Copy)]
 pub(super) struct Class(usize);
 
 impl Class {
     #[inline(always)]
     pub(super) fn of(bytes: usize) -> Class {
-        let class = bytes.div_ceil(STEP);
+        Class::counted(counted(bytes, STEP) as usize)
+    }
+
+    /// The class of a block, by the bytes that are counted for it.
+    #[inline(always)]
+    pub(super) fn counted(bytes: usize) -> Class {
+        let steps = bytes / STEP;
         // Nothing at all where the compiler sees the size, and no worse than a bounds check where it does not.
-        if class < CLASSES { Class(class) } else { unreachable!("no small block") }
+        if steps < STEPS { Class(steps) } else { unreachable!("no small block") }
     }
 
     #[inline(always)]
     pub(super) fn size(self) -> usize {
-        size(self.0)
+        self.0 * STEP
     }
 }
 
@@ -64,8 +96,9 @@ struct Magazine {
 
 #[derive(Debug)]
 pub(super) struct Magazines {
-    lists: [Magazine; CLASSES],
-    /// The list that is emptied next.
+    /// Most places are those of no class.
+    lists: [Magazine; STEPS],
+    /// The class whose list is emptied next.
     turn: Cell<usize>,
 }
 
@@ -105,6 +138,12 @@ impl Magazines {
         true
     }
 
+    /// Bytes of the blocks that are kept.
+    pub(super) fn bytes(&self) -> u64 {
+        let kept = |size: usize| u64::from(MOST_BLOCKS - self.lists[size / STEP].room.get()) * size as u64;
+        SIZES.into_iter().map(kept).sum()
+    }
+
     /// Hands every block to `free`.
     pub(super) fn clear(&self, free: impl Fn(NonNull<u8>)) {
         for _ in 0..CLASSES {
@@ -116,7 +155,7 @@ impl Magazines {
     pub(super) fn clear_next(&self, free: impl Fn(NonNull<u8>)) {
         let turn = self.turn.get();
         self.turn.set((turn + 1) % CLASSES);
-        while let Some(block) = self.take(Class(turn)) {
+        while let Some(block) = self.take(Class::counted(SIZES[turn])) {
             free(block);
         }
     }

@@ -15,7 +15,7 @@ pub enum Cause {
     Request,
     /// Something died under [`Schedule::Eager`](crate::Schedule::Eager).
     Death,
-    /// The engine had no memory for an allocation: everything dead is freed before it is tried again.
+    /// An allocation found no room: below the limit, or in the engine ([`Rung::Drain`]).
     OutOfMemory,
     /// The mutator is being detached, or an object died after it was.
     Detach,
@@ -83,6 +83,45 @@ pub struct Live {
     pub peak_bytes: u64,
 }
 
+/// What is tried when an allocation finds no room, in this order, until it does: because the limit would be passed, or because the
+/// engine has no memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Rung {
+    /// Free blocks that are kept at hand go back to the engine, and dead objects are freed: of a limit as many bytes as it would be
+    /// passed by, else all. **Not bounded** in units.
+    Drain,
+    /// The engine sorts its pages. Only when it had no memory: a limit counts nothing that this would free. **Not bounded.**
+    Collect,
+    /// The handlers of [`Mutator::on_pressure`](crate::Mutator::on_pressure) are called with
+    /// [`PressureLevel::Full`](crate::PressureLevel::Full), and what dies of it is freed. As long as they take.
+    Pressure,
+}
+
+impl Rung {
+    /// All of them, in their order.
+    pub const ALL: [Rung; 3] = [Rung::Drain, Rung::Collect, Rung::Pressure];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::Drain => "drain",
+            Rung::Collect => "collect",
+            Rung::Pressure => "pressure",
+        }
+    }
+}
+
+/// How often allocations found no room, and what became of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ladder {
+    /// How often each [`Rung`] was climbed, in the order of [`Rung::ALL`].
+    pub climbed: [u64; Rung::ALL.len()],
+    /// How often there was room afterwards.
+    pub helped: [u64; Rung::ALL.len()],
+    /// Allocations that were refused: [`OutOfMemory`](crate::OutOfMemory).
+    pub refused: u64,
+}
+
 /// Calls of the engine's deferred-free hook on this thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineCalls {
@@ -96,7 +135,8 @@ pub struct EngineCalls {
 
 /// What a mutator has counted since it was attached.
 ///
-/// `allocated == freed + live + pending + abandoned`, in objects and in bytes.
+/// `allocated == freed + live + pending + abandoned`, in objects and in bytes. A block counts for what the engine has for such a
+/// request ([`counted_bytes`](crate::counted_bytes)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metrics {
     /// Heartbeats.
@@ -113,11 +153,17 @@ pub struct Metrics {
     pub large: Tally,
     /// Objects given up because their `trace` panicked twice at the same slot: their memory is never freed.
     pub abandoned: Tally,
-    /// Bytes of raw blocks in use, each rounded up to 16. Read from within a beat handler, it includes the allocation that is
+    /// Bytes of raw blocks in use. Read from within a beat handler, it includes the allocation that is
     /// being made.
     pub block_bytes: u64,
-    /// The most bytes live, pending and raw together, read at the same moments as [`Live::peak_bytes`].
-    pub peak_total_bytes: u64,
+    /// Bytes of all blocks in use: objects live, pending and given up, and raw blocks. What a limit is a limit of.
+    pub in_use_bytes: u64,
+    /// The most of them, read at the same moments as [`Live::peak_bytes`].
+    pub peak_in_use_bytes: u64,
+    /// The limit, if there is one.
+    pub limit: Option<u64>,
+    /// Allocations that found no room.
+    pub ladder: Ladder,
     /// Bytes owed: what the pause cap carries over.
     pub debt: u64,
     /// Collection steps.

@@ -10,6 +10,7 @@ mod heap_ref;
 mod magazine;
 mod metrics;
 mod mutator;
+mod pressure;
 pub mod raw;
 mod setup;
 mod state;
@@ -22,8 +23,9 @@ pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]
 pub use heap_ref::HeapRef;
-pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
+pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, Step, Steps};
 pub use mutator::{Detached, Mutator};
+pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};

@@ -16,6 +16,7 @@ use crate::traced::in_span;
 
 use super::heap::{Heap, IdleHeap};
 use super::mutator::Mutator;
+use super::pressure::{Limits, Thresholds};
 use super::state::State;
 use super::thread;
 
@@ -167,6 +168,7 @@ pub struct Attach {
     beat_bytes: u64,
     deadline: Option<u64>,
     numa_node: Option<u32>,
+    limits: Limits,
 }
 
 impl Runtime {
@@ -199,6 +201,7 @@ impl Runtime {
             beat_bytes: Attach::BEAT_BYTES,
             deadline: None,
             numa_node: None,
+            limits: Limits::default(),
         }
     }
 
@@ -219,10 +222,11 @@ impl Attach {
     pub const BEAT_BYTES: u64 = 64 << 10;
 
     /// Settings like those of a mutator, for another one that has as many beats left.
-    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock) -> Attach {
+    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock, limits: Limits) -> Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
         let beat_bytes = clock.beat_bytes();
-        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes, deadline, numa_node: None }
+        let runtime = Runtime { shared: Arc::clone(shared) };
+        Attach { runtime, pacing, beat_bytes, deadline, numa_node: None, limits }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
@@ -239,6 +243,23 @@ impl Attach {
     pub fn numa_node(self, node: u32) -> Result<Attach, Error> {
         engine::heaps_have_numa_nodes()?;
         Ok(Attach { numa_node: Some(node), ..self })
+    }
+
+    /// A limit on the bytes of blocks in use: objects live and pending, raw blocks, containers that lie in the heap; none if not
+    /// said. Any number of bytes. See [`Mutator::set_limit`].
+    #[must_use]
+    pub fn limit(self, bytes: Option<u64>) -> Attach {
+        Attach { limits: Limits { bytes, ..self.limits }, ..self }
+    }
+
+    /// From how many per cent of the limit on the mutator is under pressure ([`Mutator::on_pressure`]), and from how many it is
+    /// critical; 75 and 90 if not said.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSetting`] unless `1 <= high <= critical <= 100`.
+    pub fn pressure_at(self, high: u8, critical: u8) -> Result<Attach, Error> {
+        let thresholds = Thresholds::new(high, critical)?;
+        Ok(Attach { limits: Limits { thresholds, ..self.limits }, ..self })
     }
 
     /// How freeing is paced.
@@ -285,7 +306,7 @@ impl Attach {
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
             clock.set_deadline(self.deadline);
-            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), clock);
+            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), clock, self.limits);
             let state = NonNull::from(Box::leak(Box::new(state)));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.

@@ -1,13 +1,13 @@
-//! Who is called on heartbeats.
+//! Who is called when something happens to a mutator: on heartbeats, and when memory is short.
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::ops::Range;
 
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat::{self, Beat};
 
 use super::mutator::Mutator;
+use super::pressure::Pressure;
 
 /// On which beats a handler is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,35 +18,34 @@ pub enum When {
     At(u64),
 }
 
-/// A handler's place in the list of a mutator, for [`Mutator::unsubscribe`](crate::Mutator::unsubscribe).
+/// A handler's place in the lists of a mutator, for [`Mutator::unsubscribe`](crate::Mutator::unsubscribe).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subscription {
-    id: u64,
+    pub(super) to: Event,
+    pub(super) id: u64,
 }
 
-pub(super) type BeatHandler = Box<dyn FnMut(&Mutator, Beat)>;
+/// What can be subscribed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    Beat,
+    Pressure,
+}
 
-struct Subscriber {
-    id: u64,
+pub(super) type BeatHandler = dyn FnMut(&Mutator, Beat);
+pub(super) type PressureHandler = dyn FnMut(&Mutator, Pressure);
+
+/// When a beat handler is called, and on which beat next.
+#[derive(Debug)]
+pub(super) struct Due {
     when: When,
-    /// The beat on which it is called next.
-    due: u64,
-    /// Taken out while it runs.
-    handler: Option<BeatHandler>,
+    beat: u64,
 }
 
-/// Invariant SUBSCRIBERS: in the order of their ids, which is that of their subscription. Borrowed for moments only: code of the
-/// user's, which may come back to it, runs without a borrow, also when a handler is dropped.
-#[derive(Default)]
-pub(super) struct Subscribers {
-    list: RefCell<Vec<Subscriber>>,
-    next_id: Cell<u64>,
-}
-
-impl Subscribers {
-    /// Adds a handler, when `now` beats have passed. It is not called on the beat that handlers are being called on.
-    pub(super) fn add(&self, now: u64, when: When, handler: BeatHandler) -> Result<Subscription, Error> {
-        let due = match when {
+impl Due {
+    /// Of a subscription that is made when `now` beats have passed: not on the beat that handlers are being called on.
+    pub(super) fn new(when: When, now: u64) -> Result<Due, Error> {
+        let beat = match when {
             When::Every(0) => {
                 return Err(Error::new(
                     ErrorKind::InvalidSetting,
@@ -62,18 +61,72 @@ impl Subscribers {
             }
             When::At(number) => number,
         };
+        Ok(Due { when, beat })
+    }
+
+    /// Whether it is called on this beat, of which it is told once.
+    pub(super) fn on(&mut self, beat: u64) -> Call {
+        if self.beat > beat {
+            return Call::No;
+        }
+        match self.when {
+            When::At(_) => Call::Once,
+            When::Every(beats) => {
+                let periods = (beat - self.beat) / beats + 1;
+                self.beat = self.beat.saturating_add(periods.saturating_mul(beats));
+                Call::Again
+            }
+        }
+    }
+}
+
+/// Whether a handler is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Call {
+    No,
+    /// And is off the list then.
+    Once,
+    /// And stays.
+    Again,
+}
+
+struct Subscriber<K, H: ?Sized> {
+    id: u64,
+    key: K,
+    /// Taken out while it runs.
+    handler: Option<Box<H>>,
+}
+
+/// The handlers of one kind of event. `K` says when each is called.
+///
+/// Invariant SUBSCRIBERS: in the order of their ids, which is that of their subscription. Borrowed for moments only: code of the
+/// user's, which may come back to it, runs without a borrow, also when a handler is dropped.
+pub(super) struct Subscribers<K, H: ?Sized> {
+    list: RefCell<Vec<Subscriber<K, H>>>,
+    next_id: Cell<u64>,
+}
+
+impl<K, H: ?Sized> Default for Subscribers<K, H> {
+    fn default() -> Self {
+        Subscribers { list: RefCell::default(), next_id: Cell::new(0) }
+    }
+}
+
+impl<K, H: ?Sized> Subscribers<K, H> {
+    /// Adds a handler, and returns its id.
+    pub(super) fn add(&self, key: K, handler: Box<H>) -> u64 {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         // The engine may call its hook from within the list's growth, and a handler of that come back here.
-        heartbeat::quietly(|| self.list.borrow_mut().push(Subscriber { id, when, due, handler: Some(handler) }));
-        Ok(Subscription { id })
+        heartbeat::quietly(|| self.list.borrow_mut().push(Subscriber { id, key, handler: Some(handler) }));
+        id
     }
 
     /// Takes a handler off the list, and drops it unless it is running: then it goes when it returns. False if it is not there.
-    pub(super) fn remove(&self, subscription: Subscription) -> bool {
+    pub(super) fn remove(&self, id: u64) -> bool {
         let removed = {
             let mut list = self.list.borrow_mut();
-            let place = list.binary_search_by_key(&subscription.id, |subscriber| subscriber.id);
+            let place = list.binary_search_by_key(&id, |subscriber| subscriber.id);
             place.map(|at| list.remove(at))
         };
         removed.is_ok()
@@ -84,42 +137,52 @@ impl Subscribers {
         drop(self.list.take());
     }
 
-    /// The ids of those that are subscribed now.
-    pub(super) fn ids(&self) -> Range<u64> {
-        0..self.next_id.get()
-    }
-
-    /// The first of these handlers that is due, and its id, taken out of its place.
-    pub(super) fn take_due(&self, ids: Range<u64>, beat: u64) -> Option<(u64, BeatHandler)> {
-        let mut list = self.list.borrow_mut();
-        let first = list.partition_point(|subscriber| subscriber.id < ids.start);
-        let due = |subscriber: &&mut Subscriber| subscriber.due <= beat && subscriber.handler.is_some();
-        let subscriber = list[first..].iter_mut().take_while(|subscriber| subscriber.id < ids.end).find(due)?;
-        if let When::Every(beats) = subscriber.when {
-            let periods = (beat - subscriber.due) / beats + 1;
-            subscriber.due = subscriber.due.saturating_add(periods.saturating_mul(beats));
+    /// Hands each handler for which `call` says so to `run`, and those that are to be dropped to `let_go`. Those added meanwhile
+    /// are passed over, and those that are running already; those removed meanwhile are not called.
+    pub(super) fn call(&self, mut call: impl FnMut(&mut K) -> Call, run: impl Fn(&mut H), let_go: impl Fn(Box<H>)) {
+        let end = self.next_id.get();
+        let mut next = 0;
+        while let Some((id, again, mut handler)) = self.take(next, end, &mut call) {
+            next = id + 1;
+            run(&mut handler);
+            if let Some(unwanted) = self.put_back(id, again, handler) {
+                let_go(unwanted);
+            }
         }
-        Some((subscriber.id, subscriber.handler.take()?))
     }
 
-    /// Puts a handler back. It is returned if it was removed while it ran, or was to be called once.
-    pub(super) fn put_back(&self, id: u64, handler: BeatHandler) -> Option<BeatHandler> {
+    /// The first handler from the id `next` on and before `end` that is to be called, taken out of its place: its id, whether it
+    /// stays, and itself.
+    fn take(&self, next: u64, end: u64, call: &mut impl FnMut(&mut K) -> Call) -> Option<(u64, bool, Box<H>)> {
+        let mut list = self.list.borrow_mut();
+        let first = list.partition_point(|subscriber| subscriber.id < next);
+        let waiting = list[first..].iter_mut().take_while(|subscriber| subscriber.id < end);
+        for subscriber in waiting.filter(|subscriber| subscriber.handler.is_some()) {
+            let again = match call(&mut subscriber.key) {
+                Call::No => continue,
+                Call::Once => false,
+                Call::Again => true,
+            };
+            return Some((subscriber.id, again, subscriber.handler.take()?));
+        }
+        None
+    }
+
+    /// Puts a handler back. It is returned if it was removed while it ran, or does not stay.
+    fn put_back(&self, id: u64, again: bool, handler: Box<H>) -> Option<Box<H>> {
         let mut list = self.list.borrow_mut();
         let Ok(at) = list.binary_search_by_key(&id, |subscriber| subscriber.id) else { return Some(handler) };
-        match list[at].when {
-            When::Every(_) => {
-                list[at].handler = Some(handler);
-                None
-            }
-            When::At(_) => {
-                list.remove(at);
-                Some(handler)
-            }
+        if again {
+            list[at].handler = Some(handler);
+            None
+        } else {
+            list.remove(at);
+            Some(handler)
         }
     }
 }
 
-impl fmt::Debug for Subscribers {
+impl<K, H: ?Sized> fmt::Debug for Subscribers<K, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscribers").field("count", &self.list.borrow().len()).finish()
     }

@@ -1,5 +1,6 @@
 //! Which mutators this thread has.
 
+use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
@@ -48,11 +49,11 @@ pub(super) fn find_current() {
 /// Charges the current mutator, if there is one, for memory of the global allocator. Calls nothing, allocates nothing, and
 /// does not panic.
 #[inline]
-pub(super) fn charge(bytes: usize) {
+pub(super) fn charge(layout: Layout) {
     // SAFETY: null or attached, and so by THREAD alive.
     if let Some(state) = unsafe { CURRENT.get().as_ref() } {
         if !is_aside() {
-            state.charge_elsewhere(bytes);
+            state.charge_elsewhere(layout);
         }
     }
 }

@@ -262,7 +262,6 @@ local_calls! {
     zalloc(size: usize) -> *mut c_void = mi_theap_zalloc | mi_heap_zalloc;
     malloc_aligned(size: usize, align: usize) -> *mut c_void = mi_theap_malloc_aligned | mi_heap_malloc_aligned;
     zalloc_aligned(size: usize, align: usize) -> *mut c_void = mi_theap_zalloc_aligned | mi_heap_zalloc_aligned;
-    realloc(p: *mut c_void, size: usize) -> *mut c_void = mi_theap_realloc | mi_heap_realloc;
     collect(force: bool) = mi_theap_collect | mi_heap_collect;
 }
 

@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Beat, Budget, Cause, DeadlinePassed, ErrorKind, Mutator, Pacing, Runtime, Step, When};
+use mimalloc_runtime::{
+    Beat, Budget, Cause, DeadlinePassed, ErrorKind, Mutator, Pacing, Runtime, Step, When, counted_bytes,
+};
 
 use crate::graph::{self, node};
 
@@ -20,24 +22,21 @@ fn beats_count_the_bytes_that_were_asked_for() {
         node(&mutator, None, None); // 24 bytes, charged as 32: a beat every 32nd
     }
     let layout = Layout::from_size_align(10_000, 16).unwrap();
-    let block = mutator.allocate(layout).unwrap(); // 9 beats in one
+    let block = mutator.allocate(layout).unwrap(); // 10,240 bytes: 10 beats in one
     // SAFETY: allocated above with this layout.
     unsafe { mutator.deallocate(block, layout) };
     let beat = |number, passed| Beat { number, passed };
-    assert_eq!(*beats.borrow(), [beat(1, 1), beat(2, 1), beat(11, 9)]);
-    assert_eq!(mutator.metrics().beats, 11);
+    assert_eq!(*beats.borrow(), [beat(1, 1), beat(2, 1), beat(12, 10)]);
+    assert_eq!(mutator.metrics().beats, 12);
 }
 
 /// P4 once more, for a program of every kind of allocation under every pacing: what its beats must be is added up from the sizes
 /// it asks for and nothing else, so every engine and build in which this runs has the same.
 #[test]
 fn a_program_has_the_beats_of_its_sizes_and_no_others() {
-    /// What is charged for an object whose value or parts take so many bytes: a header of 8 more, in steps of 16.
+    /// What is charged for an object whose value or parts take so many bytes: a header of 8 more.
     fn object(bytes: usize) -> u64 {
-        block(8 + bytes)
-    }
-    fn block(bytes: usize) -> u64 {
-        bytes.max(1).next_multiple_of(16) as u64
+        counted_bytes(Layout::from_size_align(8 + bytes, 16).unwrap())
     }
     let no_cap = Pacing::default().with_pause_cap(Budget::Unbounded).unwrap();
     let mut figures = Vec::new();
@@ -71,9 +70,10 @@ fn a_program_has_the_beats_of_its_sizes_and_no_others() {
                     let made = mutator.allocate(layout).unwrap();
                     // SAFETY: allocated above with this layout; the old place is not used again.
                     let made = unsafe { mutator.reallocate(made, layout, size / 2) }.unwrap();
+                    let smaller = Layout::from_size_align(size / 2, layout.align()).unwrap();
                     // SAFETY: of this layout now.
-                    unsafe { mutator.deallocate(made, Layout::from_size_align(size / 2, layout.align()).unwrap()) };
-                    charged += block(size) + block(size / 2);
+                    unsafe { mutator.deallocate(made, smaller) };
+                    charged += counted_bytes(layout) + counted_bytes(smaller);
                 }
                 6 => {
                     kept.truncate(kept.len() / 2);

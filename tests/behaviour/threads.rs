@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::sync::mpsc;
 use std::thread;
 
-use mimalloc_runtime::{Budget, Latency, Mutator, Ref, Runtime};
+use mimalloc_runtime::{Budget, Latency, Mutator, Ref, Runtime, counted_bytes};
 
 use crate::graph::{self, node};
 
@@ -51,7 +51,7 @@ fn blocks_may_be_freed_on_another_thread_also_after_the_mutator_is_gone() {
         thread.join().unwrap();
     };
     free(now);
-    assert_eq!(mutator.metrics().block_bytes, 500 * 208);
+    assert_eq!(mutator.metrics().block_bytes, 500 * counted_bytes(layout));
     drop(mutator);
     free(later);
     let mutator = runtime.attach().unwrap();

@@ -4,21 +4,19 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::deferred::{Budget, Large, Memory, Meter, Tally, addressable, counted};
-use crate::heartbeat;
-use crate::runtime::heap::{FreedElsewhere, Heap, MOST_BYTES, counted_block};
-use crate::runtime::metrics::Cause;
+use crate::deferred::{Memory, Tally, addressable, counted, counted_bytes};
+use crate::runtime::heap::{FreedElsewhere, Heap, MOST_BYTES};
 
 use super::State;
 
 impl State {
-    /// Memory for an object of this layout, charged and counted. `None` when there is none even after all that is dead was
-    /// freed; then nothing is counted.
+    /// Memory for an object of this layout, charged and counted. `None` when the limit leaves no room for it, or the engine has
+    /// none even after all that is dead was freed; then nothing is counted.
     #[inline(always)]
     pub(in crate::runtime) fn allocate_object(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        let charge = counted(bytes);
-        if self.clock.charge(charge) {
-            self.poll(charge);
+        let charge = counted(bytes, align);
+        if self.clock.charge(charge) && !self.poll(charge) {
+            return None;
         }
         let block = match self.heap.malloc(bytes, align) {
             Some(block) if addressable(block) => block,
@@ -32,7 +30,8 @@ impl State {
     #[cold]
     #[inline(never)]
     fn allocate_slow(&self, unusable: Option<NonNull<u8>>, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        let mut block = unusable.or_else(|| self.rescue(|| self.heap.malloc(bytes, align)));
+        let charge = counted(bytes, align);
+        let mut block = unusable.or_else(|| self.rescue(charge, || self.heap.malloc(bytes, align)));
         if let Some(far) = block.filter(|block| !addressable(*block)) {
             // Above 2^48: no engine that this crate knows maps there. It goes back, and the caller sees no memory.
             // SAFETY: fresh from the heap with this layout.
@@ -40,21 +39,9 @@ impl State {
             block = None;
         }
         if block.is_none() {
-            self.forget_bytes(bytes);
+            self.note_freed(charge);
         }
         block
-    }
-
-    /// Frees everything that is dead and tries once more.
-    fn rescue(&self, retry: impl Fn() -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
-        if self.pending.is_draining() {
-            return None;
-        }
-        self.step(Cause::OutOfMemory, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
-        self.heap.free_kept();
-        // The forced call that the engine made before it gave up was ours, and so is the one that it makes now.
-        heartbeat::claim_forced();
-        heartbeat::causing(retry)
     }
 
     /// Gives back an allocation whose object was not finished.
@@ -62,7 +49,7 @@ impl State {
     /// # Safety
     /// 1. `block` came from `allocate_object` or `resize_object`, is of this layout and holds no object any more.
     pub(in crate::runtime) unsafe fn discard_object(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        self.pending.count_freed(Tally { objects: 1, bytes: counted(bytes) });
+        self.pending.count_freed(Tally { objects: 1, bytes: counted(bytes, align) });
         // SAFETY: from this heap, with this layout (1).
         unsafe { self.heap.free(block, bytes, align) }
     }
@@ -79,79 +66,79 @@ impl State {
         align: usize,
         new: usize,
     ) -> Option<NonNull<u8>> {
-        let charge = counted(new);
-        if self.clock.charge(charge) {
-            self.poll(charge);
+        let charge = counted(new, align);
+        if self.clock.charge(charge) && !self.poll(charge) {
+            return None;
         }
         // SAFETY: handed on (1).
         let resize = || unsafe { self.heap.realloc(block, old, align, new) };
         // A block beyond the reach of a header could not be given back without losing the object: none is known (see
         // `allocate_slow`), and going on would corrupt the queue.
-        let moved = resize().or_else(|| self.rescue(resize));
+        let moved = resize().or_else(|| self.rescue(charge, resize));
         if moved.is_some_and(|block| !addressable(block)) {
             std::process::abort();
         }
         match moved {
             Some(_) => {
                 self.allocated.set(self.allocated.get().and(Tally { objects: 0, bytes: charge }));
-                self.pending.count_freed(Tally { objects: 0, bytes: counted(old) });
+                self.pending.count_freed(Tally { objects: 0, bytes: counted(old, align) });
             }
-            None => self.forget_bytes(new),
+            None => self.note_freed(charge),
         }
         moved
-    }
-
-    /// Bytes were charged to the clock for an object that does not exist. The clock keeps them: it measures what was asked
-    /// for. So they count as those of a block that has been freed.
-    fn forget_bytes(&self, bytes: usize) {
-        self.note_freed(counted(bytes));
     }
 
     /// A raw block. `take` asks the heap for it. Sizes that the engine has no block of are refused and not charged.
     #[inline(always)]
     pub(in crate::runtime) fn allocate_block(
         &self,
-        bytes: usize,
+        layout: Layout,
         take: impl Fn(&Heap) -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
-        if bytes > MOST_BYTES {
+        let charge = counted_bytes(layout);
+        if charge > MOST_BYTES as u64 || self.clock.charge(charge) && !self.poll(charge) {
             return None;
-        }
-        let charge = counted_block(bytes);
-        if self.clock.charge(charge) {
-            self.poll(charge);
         }
         match take(&self.heap) {
             Some(block) => Some(block),
-            None => self.allocate_block_slow(bytes, take),
+            None => self.allocate_block_slow(charge, take),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn allocate_block_slow(&self, bytes: usize, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
-        let block = self.rescue(|| take(&self.heap));
+    fn allocate_block_slow(&self, charge: u64, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
+        let block = self.rescue(charge, || take(&self.heap));
         if block.is_none() {
-            self.block_freed(bytes);
+            self.note_freed(charge);
         }
         block
     }
 
-    /// A raw block in another size, with the alignment that it has. `None` leaves it as it was.
+    /// A raw block in another size. `None` leaves it as it was. While it is resized, both sizes are in use.
     ///
     /// # Safety
     /// 1. `block` came from `allocate_block` of this state, or from here, with this layout; if a block is returned, it is not
-    ///    used again.
+    ///    used again. `new` is of the same alignment.
     pub(in crate::runtime) unsafe fn resize_block(
         &self,
         block: NonNull<u8>,
         layout: Layout,
-        new: usize,
+        new: Layout,
     ) -> Option<NonNull<u8>> {
         // SAFETY: of this heap, with this layout (1).
-        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new) };
-        let moved = self.allocate_block(new, resize)?;
-        self.block_freed(layout.size());
+        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new.size()) };
+        let (charge, old) = (counted_bytes(new), counted_bytes(layout));
+        // To make a block smaller is not refused: containers do it where they expect no failure.
+        let coming = if charge > old { charge } else { 0 };
+        if charge > MOST_BYTES as u64 || self.clock.charge(charge) && !self.poll(coming) {
+            return None;
+        }
+        let moved = match resize(&self.heap) {
+            Some(moved) => moved,
+            None => self.allocate_block_slow(charge, resize)?,
+        };
+        self.note_freed(old);
         Some(moved)
     }
 
@@ -161,29 +148,26 @@ impl State {
     /// 1. `block` came from `allocate_block` or `resize_block` of this state with this layout, and is not used again.
     #[inline(always)]
     pub(in crate::runtime) unsafe fn free_block(&self, block: NonNull<u8>, layout: Layout) {
-        self.block_freed(layout.size());
+        self.note_freed(counted_bytes(layout));
         // SAFETY: of this heap, with this layout (1).
         unsafe { self.heap.free(block, layout.size(), layout.align()) }
     }
 
+    /// So many bytes of what the clock was charged are not in use, or not any more: of raw blocks, or of blocks that were never
+    /// made. The clock keeps them all the same, as it measures what was asked for.
     #[inline(always)]
-    fn block_freed(&self, bytes: usize) {
-        self.note_freed(counted_block(bytes));
-    }
-
-    /// So many bytes of what the clock was charged are those of blocks that are no more.
-    #[inline(always)]
-    fn note_freed(&self, bytes: u64) {
+    pub(super) fn note_freed(&self, bytes: u64) {
         // Wrapping: the sum of what was ever allocated fits, but charges without an allocation can be made for ever.
         self.blocks_freed.set(self.blocks_freed.get().wrapping_add(bytes));
     }
 
     /// Charges for memory that is not of this heap. Whatever becomes due waits for the next allocation or safepoint.
     #[inline]
-    pub(in crate::runtime) fn charge_elsewhere(&self, bytes: usize) {
-        if bytes <= MOST_BYTES {
+    pub(in crate::runtime) fn charge_elsewhere(&self, layout: Layout) {
+        let charge = counted_bytes(layout);
+        if charge <= MOST_BYTES as u64 {
             // Not a block of this heap: for these counts it is as if it had been freed.
-            let charged = self.clock.charge_only(counted_block(bytes));
+            let charged = self.clock.charge_only(charge);
             self.note_freed(charged);
         }
     }

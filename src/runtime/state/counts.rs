@@ -21,13 +21,9 @@ impl State {
         }
     }
 
-    /// Bytes of raw blocks in use. `None` when so much was charged without an allocation that the clock stands still: then the
-    /// sums say nothing any more.
-    pub(super) fn blocks(&self) -> Option<u64> {
-        // Acquire: pairs with the Release in `RemoteFree::free`.
-        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        let charged = Some(self.clock.charged()).filter(|charged| *charged < u64::MAX)?;
-        Some(charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere)
+    /// Bytes of raw blocks in use.
+    pub(super) fn blocks(&self) -> u64 {
+        self.in_use() - (self.allocated.get().bytes - self.pending.freed().bytes)
     }
 
     /// The areas of the heap.
@@ -55,10 +51,11 @@ impl State {
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
     pub(super) fn sample(&self, coming: u64) {
         let (live, pending) = (self.live().bytes, self.pending.tally().bytes);
-        let total = (live + pending + self.blocks().unwrap_or(0)).saturating_sub(coming);
+        // Less is in use than is coming if another thread has freed blocks meanwhile.
+        let total = self.in_use().saturating_sub(coming);
         self.peak_live.set(self.peak_live.get().max(live));
         self.peak_pending.set(self.peak_pending.get().max(pending));
-        self.peak_total.set(self.peak_total.get().max(total));
+        self.peak_in_use.set(self.peak_in_use.get().max(total));
     }
 
     pub(in crate::runtime) fn metrics(&self) -> Metrics {
@@ -72,8 +69,11 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            block_bytes: self.blocks().unwrap_or(0),
-            peak_total_bytes: self.peak_total.get(),
+            block_bytes: self.blocks(),
+            in_use_bytes: self.in_use(),
+            peak_in_use_bytes: self.peak_in_use.get(),
+            limit: self.limit(),
+            ladder: self.ladder.get(),
             debt: self.pacer.debt(),
             steps: self.steps.get(),
             panics: self.panics.get(),

@@ -105,7 +105,7 @@ impl State {
             self.pacer.charge(bytes);
         }
         self.sample(0);
-        self.clock.grant(self.pacer.pacing().installment() as u64);
+        self.grant(true);
     }
 
     pub(in crate::runtime) fn set_route(&self, route: Option<Route>) {
@@ -121,7 +121,7 @@ impl State {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
-        this.guarded(|| this.subscribers.clear());
+        this.drop_handlers();
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
@@ -150,9 +150,8 @@ impl State {
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
-        // A heap of which nothing is known counts as in use, and is not destroyed.
-        let others = this.inherited.saturating_add(this.pending.abandoned().bytes);
-        let in_use = this.blocks().map_or(u64::MAX, |blocks| others.saturating_add(blocks));
+        // No object is left, save those that were given up.
+        let in_use = this.inherited.saturating_add(this.in_use());
         let State { heap, shared, .. } = *this;
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {

@@ -3,6 +3,7 @@
 mod allocation;
 mod counts;
 mod death;
+mod limit;
 mod steps;
 
 use core::any::Any;
@@ -12,14 +13,16 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::deferred::{Pacer, Pending, Schedule, Tally};
+use crate::error::Error;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
-use super::metrics::{Step, Steps};
+use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
+use super::pressure::{Limits, PressureLevel, Thresholds};
 use super::setup::{Attach, Shared};
-use super::subscribers::Subscribers;
+use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
 
 type StepObserver = Box<dyn FnMut(&Step)>;
 
@@ -50,7 +53,8 @@ pub(super) struct State {
     /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
     pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
-    subscribers: Subscribers,
+    on_beat: Subscribers<Due, BeatHandler>,
+    on_pressure: Subscribers<(), PressureHandler>,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
     /// Whether `parked` holds something.
@@ -59,14 +63,28 @@ pub(super) struct State {
     steps: Cell<Steps>,
     peak_live: Cell<u64>,
     peak_pending: Cell<u64>,
-    peak_total: Cell<u64>,
+    peak_in_use: Cell<u64>,
+    /// Bytes; `limit::NONE` for none.
+    limit: Cell<u64>,
+    thresholds: Thresholds,
+    /// The level of pressure that handlers have been told of.
+    pressure_told: Cell<Option<PressureLevel>>,
+    /// Which allocation from now on is to fail; 0 for none.
+    failing: Cell<u64>,
+    ladder: Cell<Ladder>,
 }
 
 impl State {
-    pub(super) fn new(heap: Heap, inherited: u64, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
-        clock.grant(u64::MAX);
+    pub(super) fn new(
+        heap: Heap,
+        inherited: u64,
+        shared: Arc<Shared>,
+        pacer: Pacer,
+        clock: Clock,
+        limits: Limits,
+    ) -> State {
         let eager = pacer.pacing().schedule() == Schedule::Eager;
-        State {
+        let state = State {
             heap,
             next: Cell::new(core::ptr::null()),
             shared,
@@ -82,7 +100,8 @@ impl State {
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
-            subscribers: Subscribers::default(),
+            on_beat: Subscribers::default(),
+            on_pressure: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
             has_parked: Cell::new(false),
@@ -90,8 +109,15 @@ impl State {
             steps: Cell::default(),
             peak_live: Cell::new(0),
             peak_pending: Cell::new(0),
-            peak_total: Cell::new(0),
-        }
+            peak_in_use: Cell::new(0),
+            limit: Cell::new(limits.bytes.unwrap_or(limit::NONE)),
+            thresholds: limits.thresholds,
+            pressure_told: Cell::new(None),
+            failing: Cell::new(0),
+            ladder: Cell::default(),
+        };
+        state.grant(false);
+        state
     }
 
     /// Runs code of the user's. The first panic is kept for the next safepoint.
@@ -113,6 +139,11 @@ impl State {
         }
     }
 
+    /// Drops something of the user's.
+    fn drop_guarded<T>(&self, value: T) {
+        self.guarded(|| drop(value));
+    }
+
     #[inline(always)]
     pub(super) fn has_parked_panic(&self) -> bool {
         self.has_parked.get()
@@ -123,12 +154,31 @@ impl State {
         self.parked.take()
     }
 
-    pub(super) fn subscribers(&self) -> &Subscribers {
-        &self.subscribers
+    pub(super) fn subscribe_to_beats(&self, when: When, handler: Box<BeatHandler>) -> Result<Subscription, Error> {
+        let due = Due::new(when, self.clock.beats())?;
+        Ok(Subscription { to: Event::Beat, id: self.on_beat.add(due, handler) })
+    }
+
+    pub(super) fn subscribe_to_pressure(&self, handler: Box<PressureHandler>) -> Subscription {
+        Subscription { to: Event::Pressure, id: self.on_pressure.add((), handler) }
+    }
+
+    pub(super) fn unsubscribe(&self, Subscription { to, id }: Subscription) -> bool {
+        match to {
+            Event::Beat => self.on_beat.remove(id),
+            Event::Pressure => self.on_pressure.remove(id),
+        }
+    }
+
+    /// Drops all handlers. They are the user's, and their captures may do anything when dropped.
+    fn drop_handlers(&self) {
+        self.guarded(|| self.on_beat.clear());
+        self.guarded(|| self.on_pressure.clear());
     }
 
     pub(super) fn child(&self) -> Attach {
-        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+        let limits = Limits { bytes: self.limit(), thresholds: self.thresholds };
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, limits)
     }
 
     pub(super) fn clock(&self) -> &Clock {

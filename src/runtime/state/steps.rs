@@ -7,24 +7,26 @@ use crate::deferred::{Budget, Large, Meter, Progress, Stop};
 use crate::heartbeat::Beat;
 use crate::runtime::metrics::{Cause, Step};
 use crate::runtime::mutator::Mutator;
+use crate::runtime::subscribers::BeatHandler;
 #[cfg(feature = "tracing")]
 use crate::traced::event;
 
 use super::{Outcome, State};
 
 impl State {
-    /// What is due on the allocation path: payment, beats, and the next grant. `coming` bytes have been charged and are
-    /// about to be allocated.
+    /// What is due on the allocation path: payment, beats, the limit, and the next grant. `coming` bytes have been charged and are
+    /// about to be allocated. False if they may not be: then they are not charged any more as bytes in use.
     #[cold]
     #[inline(never)]
-    pub(super) fn poll(&self, coming: u64) {
+    pub(super) fn poll(&self, coming: u64) -> bool {
         if self.polling.replace(true) {
             // An allocation by a handler or a drop that this poll has called: it is charged, and pays later.
             self.pacer.charge(self.clock.settle());
-            return;
+            return self.admit(coming);
         }
         let bytes = self.clock.settle();
         self.sample(coming);
+        self.look_at_pressure();
         self.pacer.charge(bytes);
         let beat = self.clock.beat();
         let cause = match beat {
@@ -45,35 +47,47 @@ impl State {
             self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
             self.run_beat_handlers(beat);
         }
-        // With nothing pending there is nothing to pay for until something dies (`arm`).
-        let pending = self.pending.tally().bytes > 0;
-        self.clock.grant(if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX });
+        self.tell_rising_pressure();
+        let admitted = self.admit(coming);
+        self.grant(self.pending.tally().bytes > 0);
         self.polling.set(false);
         if !self.attached.get() {
             self.detached_within();
         }
+        admitted
+    }
+
+    /// Lets as many bytes be charged as need not be looked at. With nothing pending there is nothing to pay for until something
+    /// dies (`arm`).
+    pub(super) fn grant(&self, pending: bool) {
+        let installment = if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX };
+        self.clock.grant(installment.min(self.room()));
+    }
+
+    /// Grants anew, when what was granted is no longer right.
+    pub(super) fn grant_anew(&self) {
+        let bytes = self.clock.settle();
+        let pending = self.pending.tally().bytes > 0;
+        if pending {
+            self.pacer.charge(bytes);
+        }
+        self.grant(pending);
     }
 
     /// The mutator was detached by what a poll has called. That can only be where the allocation came through a handle of the
     /// heap, which keeps the state alive. What `detach` found in use is given up now.
     #[cold]
-    fn detached_within(&self) {
-        self.guarded(|| self.subscribers.clear());
+    pub(super) fn detached_within(&self) {
+        self.drop_handlers();
         self.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
     }
 
-    /// Calls the handlers that are due. Those added meanwhile wait for the next beat, those removed meanwhile are not called.
+    /// Calls the handlers that are due. Those added meanwhile wait for the next beat.
     fn run_beat_handlers(&self, beat: Beat) {
         // SAFETY: this state, which a poll is running on and so is alive.
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
-        let mut ids = self.subscribers.ids();
-        while let Some((id, mut handler)) = self.subscribers.take_due(ids.clone(), beat.number) {
-            ids.start = id + 1;
-            self.guarded(|| handler(&mutator, beat));
-            if let Some(unwanted) = self.subscribers.put_back(id, handler) {
-                self.guarded(|| drop(unwanted));
-            }
-        }
+        let run = |handler: &mut BeatHandler| _ = self.guarded(|| handler(&mutator, beat));
+        self.on_beat.call(|due| due.on(beat.number), run, |handler| self.drop_guarded(handler));
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.
@@ -149,7 +163,7 @@ impl State {
         if self.attached.get() && self.observer.borrow().is_none() {
             self.observer.replace(Some(observer));
         } else {
-            self.guarded(|| drop(observer));
+            self.drop_guarded(observer);
         }
     }
 }

@@ -18,7 +18,7 @@ impl Figures {
             "pending": live(end.pending),
             "abandoned": tally(end.abandoned),
             "leaked_objects": self.leaked_objects(),
-            "peak_total_bytes": end.peak_total_bytes,
+            "peak_in_use_bytes": end.peak_in_use_bytes,
             "panics": end.panics,
             "engine_calls": {
                 "routine": end.engine_calls.routine,

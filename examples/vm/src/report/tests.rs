@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mimalloc_runtime::{Budget, Cause, EngineCalls, Live, Metrics, Pacing, Progress, Step, Steps, Stop, Tally};
+use mimalloc_runtime::{Budget, Cause, EngineCalls, Ladder, Live, Metrics, Pacing, Progress, Step, Steps, Stop, Tally};
 use serde_json::Value;
 
 use super::recording::Recording;
@@ -39,7 +39,10 @@ fn figures(steps: Recording) -> Figures {
         large: Tally::default(),
         abandoned: Tally::default(),
         block_bytes: 0,
-        peak_total_bytes: 41 << 20,
+        in_use_bytes: 64,
+        peak_in_use_bytes: 41 << 20,
+        limit: None,
+        ladder: Ladder::default(),
         debt: 0,
         steps: Steps::default(),
         panics: 0,

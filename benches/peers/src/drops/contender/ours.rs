@@ -80,7 +80,7 @@ fn finish(trial: Trial, before: &Metrics, mutator: &Mutator, scene: Scene) -> Re
         // Nothing was collected before the drop: nothing had died.
         longest_units: Some(after.steps.max_units),
         counted_mib: Some(mib(before.live.now.bytes)),
-        peak_counted_mib: Some(mib(after.peak_total_bytes)),
+        peak_counted_mib: Some(mib(after.peak_in_use_bytes)),
         ..sample
     })
 }

@@ -1,0 +1,207 @@
+//! Limits: whether an allocation may be made, and what is tried before it is refused.
+//!
+//! Invariant LIMIT: with a limit, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
+//! from one allocation to the next; and the counts are never below what the engine has in use. The allocation path
+//! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
+//! decides before any memory is taken.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use crate::deferred::{Budget, Large, Meter};
+use crate::heartbeat;
+use crate::runtime::magazine;
+use crate::runtime::metrics::{Cause, Ladder, Rung};
+use crate::runtime::mutator::Mutator;
+use crate::runtime::pressure::{Pressure, PressureLevel};
+use crate::runtime::subscribers::{Call, PressureHandler};
+
+use super::State;
+
+/// No limit.
+pub(super) const NONE: u64 = u64::MAX;
+
+/// A threshold is told again when the bytes in use have been below it by this part of the limit.
+const REARM: u64 = 16;
+
+/// Why an allocation finds no room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shortage {
+    /// The limit would be passed.
+    Limit,
+    /// The engine has no memory for so many bytes.
+    Engine(u64),
+    /// Somebody wants to see what happens then ([`Mutator::fail_allocation`]): nothing is found whatever is tried.
+    Pretended(u64),
+}
+
+impl State {
+    /// Bytes of blocks in use: objects live, pending and given up, and raw blocks. What is charged and about to be allocated is
+    /// among them.
+    pub(in crate::runtime) fn in_use(&self) -> u64 {
+        // Acquire: pairs with the Release in `RemoteFree::free`.
+        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
+        // Wrapping: what is charged without an allocation counts on both sides, and can be charged for ever.
+        let freed = self.pending.freed().bytes.wrapping_add(self.blocks_freed.get()).wrapping_add(elsewhere);
+        self.clock.total().wrapping_sub(freed)
+    }
+
+    pub(in crate::runtime) fn limit(&self) -> Option<u64> {
+        Some(self.limit.get()).filter(|limit| *limit < NONE)
+    }
+
+    pub(in crate::runtime) fn set_limit(&self, limit: Option<u64>) {
+        self.limit.set(limit.unwrap_or(NONE));
+        self.grant_anew();
+    }
+
+    /// Lets the `nth` allocation from now on fail; 0 for none. Returns what was left of the count before.
+    pub(in crate::runtime) fn fail_allocation(&self, nth: u64) -> u64 {
+        let left = self.failing.replace(nth);
+        self.grant_anew();
+        left
+    }
+
+    /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
+    fn over(&self) -> u64 {
+        let (limit, in_use) = (self.limit.get(), self.in_use());
+        if limit.saturating_sub(in_use) >= magazine::MOST_BYTES {
+            return 0;
+        }
+        (in_use + self.heap.kept_bytes()).saturating_sub(limit)
+    }
+
+    /// Bytes that can be charged before the limit or the next threshold could be passed.
+    pub(super) fn room(&self) -> u64 {
+        let limit = self.limit.get();
+        if self.failing.get() > 0 {
+            return 0;
+        }
+        if limit == NONE {
+            return u64::MAX;
+        }
+        let in_use = self.in_use();
+        let to_limit = limit.saturating_sub(in_use);
+        // Far from the limit, the most that can be kept stands for what is.
+        let kept = if to_limit > 2 * magazine::MOST_BYTES { magazine::MOST_BYTES } else { self.heap.kept_bytes() };
+        let to_threshold = self.thresholds.to_next(limit, in_use).unwrap_or(u64::MAX);
+        to_limit.saturating_sub(kept).min(to_threshold)
+    }
+
+    /// Whether a block of `coming` bytes, which have been charged, may be allocated. If not, they count as freed.
+    pub(super) fn admit(&self, coming: u64) -> bool {
+        if coming == 0 {
+            return true;
+        }
+        let left = self.failing.get();
+        self.failing.set(left.saturating_sub(1));
+        let admitted = match left {
+            1 => self.climb(Shortage::Pretended(coming), || None),
+            _ if self.over() == 0 => Some(()),
+            _ => self.climb(Shortage::Limit, || (self.over() == 0).then_some(())),
+        };
+        if admitted.is_none() {
+            self.note_freed(coming);
+        }
+        admitted.is_some()
+    }
+
+    /// The engine has no memory for `bytes`, which have been charged: makes room, and tries again after each rung.
+    pub(super) fn rescue<R>(&self, bytes: u64, retry: impl Fn() -> Option<R>) -> Option<R> {
+        // The forced call that the engine made before it gave up was ours, and so are those that it makes now.
+        heartbeat::claim_forced();
+        let found = self.climb(Shortage::Engine(bytes), || heartbeat::causing(&retry));
+        if !self.is_attached() {
+            self.detached_within();
+        }
+        found
+    }
+
+    /// Climbs the ladder until `try_again` finds something. None of it is bounded.
+    fn climb<R>(&self, shortage: Shortage, try_again: impl Fn() -> Option<R>) -> Option<R> {
+        let count = |count: fn(&mut Ladder, Rung), rung| {
+            let mut ladder = self.ladder.get();
+            count(&mut ladder, rung);
+            self.ladder.set(ladder);
+        };
+        for rung in Rung::ALL {
+            count(|ladder, rung| ladder.climbed[rung as usize] += 1, rung);
+            match rung {
+                Rung::Drain => self.drain_for(shortage),
+                // Of what a limit counts, the engine has nothing to give.
+                Rung::Collect if shortage == Shortage::Limit => continue,
+                Rung::Collect => heartbeat::causing(|| self.heap.collect()),
+                Rung::Pressure => {
+                    self.tell_pressure(PressureLevel::Full, self.needed(shortage));
+                    self.drain_for(shortage);
+                }
+            }
+            if let Some(found) = try_again() {
+                count(|ladder, rung| ladder.helped[rung as usize] += 1, rung);
+                return Some(found);
+            }
+        }
+        count(|ladder, _| ladder.refused += 1, Rung::Pressure);
+        None
+    }
+
+    fn needed(&self, shortage: Shortage) -> u64 {
+        match shortage {
+            Shortage::Limit => self.over(),
+            Shortage::Engine(bytes) | Shortage::Pretended(bytes) => bytes,
+        }
+    }
+
+    /// Gives the engine what is kept at hand and what is dead: as much as a limit is passed by, or all of it.
+    fn drain_for(&self, shortage: Shortage) {
+        self.heap.free_kept();
+        let budget = match shortage {
+            Shortage::Limit => Budget::Bytes(self.over()),
+            Shortage::Engine(_) | Shortage::Pretended(_) => Budget::Unbounded,
+        };
+        if budget != Budget::Bytes(0) && self.pending.has_work_for(u64::MAX) {
+            self.step(Cause::OutOfMemory, budget, Meter::new(budget), Large::Free);
+            self.heap.free_kept();
+        }
+    }
+
+    /// Looks at how near the limit is: the nearer, the more allocation pays.
+    pub(super) fn look_at_pressure(&self) {
+        let limit = self.limit.get();
+        let level = if limit == NONE { None } else { self.thresholds.level(limit, self.in_use()) };
+        self.pacer.set_boost(PressureLevel::boost(level));
+    }
+
+    /// Tells handlers of a level that has been reached since they were told last, or since a lower one held.
+    pub(super) fn tell_rising_pressure(&self) {
+        let limit = self.limit.get();
+        if limit == NONE {
+            return;
+        }
+        let in_use = self.in_use();
+        let told = self.pressure_told.get();
+        match self.thresholds.level(limit, in_use) {
+            level if level > told => {
+                self.pressure_told.set(level);
+                if let Some(level) = level {
+                    self.tell_pressure(level, 0);
+                }
+            }
+            // Not at once when it falls, or a program that lives about a threshold would hear of it all the time.
+            level if level < told => {
+                let above = self.thresholds.level(limit, in_use.saturating_add(limit / REARM));
+                self.pressure_told.set(told.min(above));
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls the handlers of memory pressure. One that is being called already is not called anew.
+    fn tell_pressure(&self, level: PressureLevel, needed: u64) {
+        let pressure = Pressure { level, in_use: self.in_use(), limit: self.limit(), needed };
+        // SAFETY: this state, which an allocation is being made from and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        let run = |handler: &mut PressureHandler| _ = self.guarded(|| handler(&mutator, pressure));
+        self.on_pressure.call(|()| Call::Again, run, |handler| self.drop_guarded(handler));
+    }
+}

@@ -147,7 +147,7 @@ pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_defer
 pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
-    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, Walls, When, raw,
 };
 
 #[cfg(feature = "derive")]

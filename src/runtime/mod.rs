@@ -7,15 +7,18 @@ mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
 mod heap_ref;
+mod leftovers;
 mod magazine;
 mod metrics;
 mod mutator;
+mod pool;
 pub mod raw;
 mod setup;
 mod state;
 mod subscribers;
 mod tail;
 mod thread;
+mod wall;
 
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
@@ -27,3 +30,4 @@ pub use mutator::{Detached, Mutator};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
+pub use wall::Walls;

@@ -26,6 +26,7 @@ use super::setup::Attach;
 use super::state::{State, resume_if_possible};
 use super::subscribers::{Subscription, When};
 use super::thread;
+use super::wall::Wall;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
 ///
@@ -382,6 +383,11 @@ impl Mutator {
     /// The engine copies some kilobytes.
     pub fn engine_stats(&self) -> Result<EngineStats, Error> {
         self.state().heap.stats()
+    }
+
+    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses; `None` if it has none.
+    pub fn wall(&self) -> Option<u64> {
+        self.state().heap.wall().map(Wall::bytes)
     }
 
     /// The areas of this mutator's heap: how the engine has laid out its blocks, by size, and how full they are.

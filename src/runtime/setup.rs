@@ -3,8 +3,6 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::engine::{EngineOptions, apply};
@@ -14,10 +12,13 @@ use crate::sys;
 use crate::sys::engine;
 use crate::traced::in_span;
 
-use super::heap::{Heap, IdleHeap};
+use super::heap::Heap;
+use super::leftovers::Leftovers;
 use super::mutator::Mutator;
+use super::pool::Pool;
 use super::state::State;
 use super::thread;
+use super::wall::{self, Wall, Walls};
 
 /// Which of the engine's options a runtime sets. They are the process's, not the runtime's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,9 @@ impl Builder {
     }
 
     /// How many heaps of detached mutators to keep for the next ones; 64 if not said. Each holds what its pages hold, some
-    /// 250 KiB at least. A heap that still has blocks in use is kept whatever the number: it cannot be given back.
+    /// 250 KiB at least. A heap of which raw blocks are in use still is kept whatever the number, until they have been freed
+    /// ([`RemoteFree`](crate::RemoteFree)); that is found out when the next mutator is detached. Heaps in walls ([`Attach::wall`])
+    /// are not among them: they end with their mutator.
     #[must_use]
     pub fn idle_heaps(self, heaps: usize) -> Builder {
         Builder { idle_heaps: heaps, ..self }
@@ -85,7 +88,7 @@ impl Builder {
         let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
         aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
-        let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };
+        let shared = Shared { pool: Pool::new(self.idle_heaps) };
         Ok(Runtime { shared: Arc::new(shared) })
     }
 }
@@ -93,63 +96,7 @@ impl Builder {
 /// What the mutators of one runtime share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Heaps of detached mutators, and how many bytes of each were in use when it came.
-    idle: Mutex<Vec<(IdleHeap, u64)>>,
-    idle_heaps: usize,
-}
-
-impl Shared {
-    /// A heap, and how many bytes of it earlier mutators have left in use.
-    fn take_heap(&self) -> Result<(Heap, u64), Error> {
-        let idle = self.idle.lock().pop();
-        let (idle, in_use) = match idle {
-            Some(idle) => idle,
-            None => (IdleHeap::new()?, 0),
-        };
-        match Heap::take_up(idle) {
-            Ok(heap) => Ok((heap, in_use)),
-            Err((idle, error)) => {
-                self.give_back(idle, in_use);
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes a heap of which so many bytes are in use.
-    pub(super) fn give_back(&self, heap: IdleHeap, in_use: u64) {
-        let mut idle = self.idle.lock();
-        if idle.len() < self.idle_heaps || in_use > 0 {
-            // An allocation under the lock: no handler may come to want it too.
-            heartbeat::quietly(|| idle.push((heap, in_use)));
-            return;
-        }
-        drop(idle);
-        // SAFETY: nothing in it is in use.
-        unsafe { heap.destroy() }
-    }
-
-    /// Gives idle heaps back to the engine, one at a time, so that nobody waits long for the lock.
-    fn release_idle(&self) -> usize {
-        let next = || {
-            let mut idle = self.idle.lock();
-            let at = idle.iter().position(|(_, in_use)| *in_use == 0)?;
-            Some(idle.swap_remove(at).0)
-        };
-        let mut released = 0;
-        while let Some(heap) = next() {
-            // SAFETY: nothing in it is in use.
-            unsafe { heap.destroy() }
-            released += 1;
-        }
-        released
-    }
-}
-
-impl Drop for Shared {
-    /// Heaps that are still in use somewhere stay: they cannot be given back.
-    fn drop(&mut self) {
-        self.release_idle();
-    }
+    pub(super) pool: Pool,
 }
 
 /// A set of mutators that hand their heaps down to each other. Make as many as you like: two libraries in one program may
@@ -167,6 +114,7 @@ pub struct Attach {
     beat_bytes: u64,
     deadline: Option<u64>,
     numa_node: Option<u32>,
+    wall: Option<u64>,
 }
 
 impl Runtime {
@@ -199,18 +147,38 @@ impl Runtime {
             beat_bytes: Attach::BEAT_BYTES,
             deadline: None,
             numa_node: None,
+            wall: None,
         }
     }
 
     /// How many heaps wait for a mutator.
     pub fn idle_heaps(&self) -> usize {
-        self.shared.idle.lock().len()
+        self.shared.pool.len()
     }
 
-    /// Gives the heaps that wait for a mutator back to the engine, and says how many those were. Heaps of which blocks are still
-    /// in use stay. For a place that may wait.
+    /// How many of these can never be given back to the engine: blocks of them are in use that nobody can free any more, since the
+    /// last [`RemoteFree`](crate::RemoteFree) has gone, or objects were given up ([`Metrics::abandoned`](crate::Metrics::abandoned)).
+    /// The next mutators use what is left of them.
+    pub fn lost_heaps(&self) -> usize {
+        self.shared.pool.lost()
+    }
+
+    /// Gives the heaps that wait for a mutator back to the engine, and says how many those were; and to the operating system what
+    /// is free of the process's memory, walls included ([`Attach::wall`]). Heaps of which blocks are still in use stay. For a place
+    /// that may wait: **not bounded**.
     pub fn release_idle_heaps(&self) -> usize {
-        self.shared.release_idle()
+        let released = self.shared.pool.release_all();
+        wall::free_stranded();
+        // Within a handler the engine is at work, and not to be told to go through its memory.
+        if !heartbeat::in_handler() {
+            heartbeat::causing(engine::purge_arenas);
+        }
+        released
+    }
+
+    /// The walls of the process, those of all runtimes together.
+    pub fn walls() -> Walls {
+        wall::count()
     }
 }
 
@@ -219,10 +187,10 @@ impl Attach {
     pub const BEAT_BYTES: u64 = 64 << 10;
 
     /// Settings like those of a mutator, for another one that has as many beats left.
-    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock) -> Attach {
+    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock, wall: Option<u64>) -> Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
         let beat_bytes = clock.beat_bytes();
-        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes, deadline, numa_node: None }
+        Attach { runtime: Runtime { shared: Arc::clone(shared) }, pacing, beat_bytes, deadline, numa_node: None, wall }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
@@ -239,6 +207,15 @@ impl Attach {
     pub fn numa_node(self, node: u32) -> Result<Attach, Error> {
         engine::heaps_have_numa_nodes()?;
         Ok(Attach { numa_node: Some(node), ..self })
+    }
+
+    /// A wall around the heap.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSetting`] for 0 and for more than the address space has.
+    pub fn wall(self, bytes: Option<u64>) -> Result<Attach, Error> {
+        bytes.map_or(Ok(()), Wall::check)?;
+        Ok(Attach { wall: bytes, ..self })
     }
 
     /// How freeing is paced.
@@ -266,6 +243,8 @@ impl Attach {
     ///
     /// # Errors
     /// - [`ErrorKind::NoHeap`] when memory or heaps have run out.
+    /// - [`ErrorKind::NoWall`] when all [walls](Attach::wall) that could be reserved have been, and none that is large enough is free.
+    /// - [`ErrorKind::Refused`] when the system has no memory for a wall.
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free): the
     ///   engine would deadlock.
     pub fn attach(self) -> Result<Mutator, Error> {
@@ -279,13 +258,16 @@ impl Attach {
         // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
         heartbeat::quietly(|| {
             engine::init_thread();
-            let (heap, in_use) = self.runtime.shared.take_heap()?;
+            let (heap, left) = match self.wall {
+                None => self.runtime.shared.pool.take()?,
+                Some(bytes) => (Heap::walled(bytes)?, Leftovers::default()),
+            };
             // Also when none was asked for: whoever had the heap before may have.
             heap.set_numa_node(self.numa_node);
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
             clock.set_deadline(self.deadline);
-            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), clock);
+            let state = State::new(heap, left, shared, Pacer::new(self.pacing), clock);
             let state = NonNull::from(Box::leak(Box::new(state)));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.

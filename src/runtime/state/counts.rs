@@ -21,13 +21,16 @@ impl State {
         }
     }
 
-    /// Bytes of raw blocks in use. `None` when so much was charged without an allocation that the clock stands still: then the
-    /// sums say nothing any more.
-    pub(super) fn blocks(&self) -> Option<u64> {
-        // Acquire: pairs with the Release in `RemoteFree::free`.
-        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
+    /// Bytes of raw blocks that this thread has not freed: those in use, and those freed elsewhere. `None` when so much was
+    /// charged without an allocation that the clock stands still: then the sums say nothing any more.
+    pub(super) fn blocks_not_freed_here(&self) -> Option<u64> {
         let charged = Some(self.clock.charged()).filter(|charged| *charged < u64::MAX)?;
-        Some(charged - self.allocated.get().bytes - self.blocks_freed.get() - elsewhere)
+        Some(charged - self.allocated.get().bytes - self.blocks_freed.get())
+    }
+
+    /// Bytes of raw blocks in use. `None` as above.
+    pub(super) fn blocks(&self) -> Option<u64> {
+        Some(self.blocks_not_freed_here()? - self.elsewhere.bytes.load(Ordering::Relaxed))
     }
 
     /// The areas of the heap.
@@ -39,7 +42,7 @@ impl State {
             ));
         }
         // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
-        if Arc::strong_count(&self.elsewhere) > 1 || self.inherited > 0 {
+        if Arc::strong_count(&self.elsewhere) > 1 || !self.left.are_gone() {
             return Err(Error::new(
                 ErrorKind::NotAlone,
                 "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \

@@ -15,11 +15,13 @@ use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
+use super::leftovers::Leftovers;
 use super::metrics::{Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::setup::{Attach, Shared};
 use super::subscribers::Subscribers;
+use super::wall::Wall;
 
 type StepObserver = Box<dyn FnMut(&Step)>;
 
@@ -37,8 +39,8 @@ pub(super) struct State {
     clock: Clock,
     /// Objects allocated. What the clock has charged besides their bytes was for raw blocks.
     allocated: Cell<Tally>,
-    /// Bytes that earlier mutators of the heap have left in use. Nobody tells when they are freed.
-    inherited: u64,
+    /// What earlier mutators of the heap have left in use.
+    left: Leftovers,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
@@ -63,7 +65,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(heap: Heap, inherited: u64, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
+    pub(super) fn new(heap: Heap, left: Leftovers, shared: Arc<Shared>, pacer: Pacer, clock: Clock) -> State {
         clock.grant(u64::MAX);
         let eager = pacer.pacing().schedule() == Schedule::Eager;
         State {
@@ -74,7 +76,7 @@ impl State {
             pacer,
             clock,
             allocated: Cell::default(),
-            inherited,
+            left,
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
@@ -128,7 +130,7 @@ impl State {
     }
 
     pub(super) fn child(&self) -> Attach {
-        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.heap.wall().map(Wall::asked))
     }
 
     pub(super) fn clock(&self) -> &Clock {

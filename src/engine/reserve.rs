@@ -48,7 +48,10 @@ impl Reserve {
     /// - [`ErrorKind::InvalidSetting`] for nothing at all, or for more than the address space has.
     /// - [`ErrorKind::Refused`] when the system has not so much.
     pub fn reserve(self) -> Result<usize, Error> {
-        let bytes = self.bytes.checked_next_multiple_of(engine::ARENA_STEP).filter(|bytes| (1..=isize::MAX as usize).contains(bytes));
+        let bytes = self
+            .bytes
+            .checked_next_multiple_of(engine::ARENA_STEP)
+            .filter(|bytes| (1..=isize::MAX as usize).contains(bytes));
         let Some(bytes) = bytes else {
             return Err(Error::new(
                 ErrorKind::InvalidSetting,

@@ -162,7 +162,9 @@ impl Reserved {
         match refusal {
             Some(why) => Error::new(
                 ErrorKind::Refused,
-                format!("a wall of {bytes} bytes could not be reserved: {why}; ask for less, or see what limits the process's memory; {have}"),
+                format!(
+                    "a wall of {bytes} bytes could not be reserved: {why}; ask for less, or see what limits the process's memory; {have}"
+                ),
             ),
             None => Error::new(
                 ErrorKind::NoWall,

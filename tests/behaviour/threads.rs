@@ -44,7 +44,7 @@ fn blocks_may_be_freed_on_another_thread_also_after_the_mutator_is_gone() {
         let (blocks, remote) = (blocks.to_vec(), remote.clone());
         let thread = thread::spawn(move || {
             for block in blocks {
-                let block = std::ptr::NonNull::new(std::ptr::with_exposed_provenance_mut(block)).unwrap();
+                let block = NonNull::new(std::ptr::with_exposed_provenance_mut(block)).unwrap();
                 // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
                 unsafe { remote.free(block, layout) };
             }
@@ -247,7 +247,7 @@ fn a_heap_is_given_back_once_what_was_left_in_it_has_been_freed() {
     // Two more mutators of the heap leave something.
     let more = [leave(runtime.attach().unwrap()), leave(runtime.attach().unwrap())];
     assert_eq!(pool(&runtime), pooled([1, 0, 0]));
-    more.map(free_elsewhere);
+    more.into_iter().for_each(free_elsewhere);
     assert_eq!(pool(&runtime), pooled([1, 0, 0]));
     free_elsewhere(left);
     assert_eq!(pool(&runtime), pooled([1, 0, 1]));
@@ -261,7 +261,7 @@ fn a_heap_that_became_empty_counts_when_the_next_mutator_goes() {
     let [first, second, third] = mutators;
     let left = [leave(first), leave(second)];
     assert_eq!(runtime.idle_heaps(), pooled([2, 0, 0])[0], "kept beyond the bound");
-    left.map(free_elsewhere);
+    left.into_iter().for_each(free_elsewhere);
     drop(third);
     assert_eq!(runtime.idle_heaps(), 0);
     // It is also taken up again, and goes with its next mutator.

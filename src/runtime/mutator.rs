@@ -82,7 +82,8 @@ impl Mutator {
     /// A new object that holds `value`, and the first reference to it.
     ///
     /// # Errors
-    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed.
+    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed: none at all, or
+    /// none within the [wall](Attach::wall).
     ///
     /// # Cost
     /// An engine allocation of `size_of::<T>() + 8` bytes, two counters and one branch. When an installment is due, a
@@ -356,7 +357,8 @@ impl Mutator {
     }
 
     /// Settings for a child: a mutator of the same runtime with the same pacing and beat, whose deadline is as many beats away
-    /// as this one's is now. `Send`: the child may be attached to another thread.
+    /// as this one's is now, in a [wall](Attach::wall) of its own if this one has one, as large as was asked for here. `Send`: the
+    /// child may be attached to another thread.
     pub fn child(&self) -> Attach {
         self.state().child()
     }
@@ -385,7 +387,7 @@ impl Mutator {
         self.state().heap.stats()
     }
 
-    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses; `None` if it has none.
+    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses: at least what was asked for. `None` if it has none.
     pub fn wall(&self) -> Option<u64> {
         self.state().heap.wall().map(Wall::bytes)
     }

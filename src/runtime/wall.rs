@@ -35,9 +35,10 @@ pub struct Walls {
 
 /// So many arenas at most are walls.
 ///
-/// Version 2 has 132 arenas, version 3 160, for everything; neither makes an ordinary one when all but four are taken. And the more
-/// there are, the more address space the engine takes for the next ordinary one: twice as much with every eight. From 64 on that
-/// is 256 GiB (version 3: its most, 16 GiB), of which there is room for the remaining ones in what processors can address.
+/// Version 2 has 132 arenas for everything, version 3 160, and neither makes an ordinary one when all but four are taken. Nor does
+/// their number alone count: with every eight that there are, the engine doubles the address space that it takes for the next
+/// ordinary one. After 64 that is 256 GiB (version 3: its most, 16 GiB), so that a few more are all a program needs; after 96 it
+/// would be 4 TiB, which a system may well refuse.
 const MOST_ARENAS: usize = 64;
 
 /// An exclusive arena, of which no heap is made but that of whoever has this.
@@ -48,7 +49,6 @@ pub(super) struct Wall {
     asked: u64,
 }
 
-#[derive(Debug)]
 struct Reserved {
     arenas: usize,
     count: Walls,

@@ -43,13 +43,11 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// With a byte in each page of it written.
+    /// Full of sevens.
     fn new(mutator: &'a Mutator, layout: Layout) -> Option<Block<'a>> {
         let block = mutator.allocate(layout).ok()?;
-        for at in (0..layout.size()).step_by(4096) {
-            // SAFETY: within the block.
-            unsafe { block.add(at).write(1) };
-        }
+        // SAFETY: all of the block.
+        unsafe { block.write_bytes(7, layout.size()) };
         Some(Block { mutator, block, layout })
     }
 
@@ -57,17 +55,22 @@ impl<'a> Block<'a> {
         Block::new(mutator, Layout::from_size_align(size, 8).unwrap())
     }
 
-    /// In another size. `Err` leaves it as it was.
+    /// Larger. `Err` leaves it as it was.
     fn resize(&mut self, size: usize) -> Result<(), ()> {
         // SAFETY: of this mutator, with this layout; the old pointer is not used again if there is a new one.
         self.block = unsafe { self.mutator.reallocate(self.block, self.layout, size) }.map_err(drop)?;
         let old = self.layout.size();
         self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
-        for at in (old..size).step_by(4096) {
-            // SAFETY: within the block.
-            unsafe { self.block.add(at).write(1) };
-        }
+        // SAFETY: within the block.
+        let new = unsafe { self.block.add(old) };
+        // SAFETY: what follows the old contents.
+        unsafe { new.write_bytes(7, size - old) };
         Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: all of the block, which was written.
+        unsafe { std::slice::from_raw_parts(self.block.as_ptr(), self.layout.size()) }
     }
 }
 

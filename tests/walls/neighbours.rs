@@ -15,7 +15,7 @@ struct Pair(Option<Ref<Pair>>, Option<Ref<Pair>>);
 fn program(vm: &Mutator, mut between: impl FnMut()) -> Metrics {
     vm.on_beat(When::Every(8), |vm, _| _ = vm.collect(Budget::Units(50))).unwrap();
     let mut kept = Vec::new();
-    for round in 0..if cfg!(small_tests) { 20 } else { 400 } {
+    for round in 0..if cfg!(small_tests) { 80 } else { 400 } {
         let mut tree = None;
         for index in 0..500 {
             let other = (index % 7 == 0).then(|| vm.alloc(Pair(None, None)).unwrap());

@@ -23,7 +23,7 @@ fn a_mutator_gets_its_wall_and_no_more() {
         for (asked, mib) in &sizes[..if cfg!(small_tests) { 2 } else { 4 }] {
             let mutator = runtime.attaching().wall(Some(*asked as u64)).unwrap().attach().unwrap();
             assert_eq!(mutator.wall(), Some((mib * MIB) as u64), "{asked}");
-            for (size, per_cent) in SIZES {
+            for &(size, per_cent) in &SIZES[usize::from(cfg!(small_tests))..] {
                 let blocks = all(|| Block::of(&mutator, size)).len();
                 let (bytes, wall) = (blocks * size, mib * MIB);
                 assert!(
@@ -70,11 +70,14 @@ fn bytes<T>(error: OutOfMemory<T>) -> usize {
 
 #[test]
 fn every_way_to_allocate_ends_at_the_wall_and_begins_again() {
-    #[derive(Trace)]
-    struct Leaf([u64; 9]);
+    /// Tools take a hundred times as long, and need not as many.
+    const WORDS: usize = if cfg!(small_tests) { 119 } else { 9 };
 
     #[derive(Trace)]
-    struct Slots([Option<Ref<Slots>>; 9]);
+    struct Leaf([u64; WORDS]);
+
+    #[derive(Trace)]
+    struct Slots([Option<Ref<Slots>>; WORDS]);
 
     #[derive(Trace)]
     struct Large([u64; 9_999]);
@@ -85,8 +88,9 @@ fn every_way_to_allocate_ends_at_the_wall_and_begins_again() {
 
     alone(|| {
         let runtime = Runtime::new().unwrap();
-        fill(&runtime, "leaves", 80, |vm| vm.alloc(Leaf([0; 9])).map_err(bytes));
-        fill(&runtime, "objects with slots", 80, |vm| vm.alloc(Slots([const { None }; 9])).map_err(bytes));
+        let each = 8 + 8 * WORDS;
+        fill(&runtime, "leaves", each, |vm| vm.alloc(Leaf([0; WORDS])).map_err(bytes));
+        fill(&runtime, "objects with slots", each, |vm| vm.alloc(Slots([const { None }; WORDS])).map_err(bytes));
         fill(&runtime, "large objects", 80_000, |vm| vm.alloc(Large([0; 9_999])).map_err(bytes));
         fill(&runtime, "over-aligned objects", 8_192, |vm| vm.alloc(Page([0; 10])).map_err(bytes));
         fill(&runtime, "tails", 816, |vm| vm.alloc_tail((), 800, |at| at as u8).map_err(bytes));
@@ -98,7 +102,7 @@ fn every_way_to_allocate_ends_at_the_wall_and_begins_again() {
 #[test]
 fn what_is_dead_is_found_at_the_wall() {
     #[derive(Trace)]
-    struct Link(Option<Ref<Link>>, [u64; 6]);
+    struct Link(Option<Ref<Link>>, [u64; 30]);
 
     alone(|| {
         let runtime = Runtime::new().unwrap();
@@ -106,7 +110,7 @@ fn what_is_dead_is_found_at_the_wall() {
         let list = || {
             let (mut list, mut length) = (None, 0);
             loop {
-                match mutator.alloc(Link(list, [0; 6])) {
+                match mutator.alloc(Link(list, [0; 30])) {
                     Ok(link) => list = Some(link),
                     Err(error) => return (error.value.0, length),
                 }
@@ -127,7 +131,8 @@ fn raw_blocks_of_all_kinds_end_at_the_wall() {
     alone(|| {
         let runtime = Runtime::new().unwrap();
         let mutator = attach(&runtime, 32);
-        for (size, align) in [(0, 1), (200, 64), (100, 1024), (4096, 4096), (100_000, 16), (60_000, 64 << 10)] {
+        let kinds = [(0, 1), (200, 64), (100, 1024), (4096, 4096), (100_000, 16), (60_000, 64 << 10)];
+        for &(size, align) in &kinds[if cfg!(small_tests) { 2 } else { 0 }..] {
             let layout = Layout::from_size_align(size, align).unwrap();
             let ways = [Mutator::allocate, Mutator::allocate_zeroed];
             for allocate in ways {

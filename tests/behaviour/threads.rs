@@ -2,7 +2,7 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use mimalloc_runtime::{Budget, Latency, Mutator, Ref, RemoteFree, Runtime};
@@ -297,21 +297,20 @@ fn a_heap_is_not_given_back_before_the_last_free_is_done() {
         let addresses: Vec<usize> =
             (0..400).map(|_| mutator.allocate(LEFT).unwrap().as_ptr().expose_provenance()).collect();
         drop(mutator);
-        thread::scope(|scope| {
-            for some in addresses.chunks(200) {
-                let remote = remote.clone();
-                scope.spawn(move || {
-                    for address in some {
-                        let block = NonNull::new(std::ptr::with_exposed_provenance_mut(*address)).unwrap();
-                        // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
-                        unsafe { remote.free(block, LEFT) };
-                    }
-                });
-            }
-            while runtime.release_idle_heaps() < pooled([1, 0, 0])[0] {
-                thread::yield_now();
-            }
+        let threads = [0, 200].map(|from| {
+            let (some, remote) = (addresses[from..from + 200].to_vec(), remote.clone());
+            thread::spawn(move || {
+                for address in some {
+                    let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+                    // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+                    unsafe { remote.free(block, LEFT) };
+                }
+            })
         });
+        while runtime.release_idle_heaps() < pooled([1, 0, 0])[0] {
+            thread::yield_now();
+        }
+        threads.map(|thread| thread.join().unwrap());
         assert_eq!(runtime.idle_heaps(), 0);
     }
 }
@@ -340,6 +339,38 @@ fn a_heap_whose_clock_stands_still_is_never_destroyed() {
     // SAFETY: allocated with this layout by the mutator that made `remote`.
     unsafe { remote.free(block, layout) };
     assert_eq!(pool(&runtime), pooled([1, 1, 0]));
+}
+
+/// Heaps in walls are destroyed by whichever thread finds them empty, and their walls used by others at once. (What can be
+/// counted of that is counted in `tests/walls`, where no other test has a wall.)
+#[test]
+fn walls_go_from_thread_to_thread() {
+    let runtime = Runtime::new().unwrap();
+    let left = Arc::new(Mutex::new(None));
+    let free = |(address, remote): (usize, RemoteFree)| {
+        let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+        // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+        unsafe { remote.free(block, LEFT) };
+    };
+    let threads = [0, 1].map(|_| {
+        let (runtime, left) = (runtime.clone(), Arc::clone(&left));
+        thread::spawn(move || {
+            for round in 0..50 {
+                let mutator = runtime.attaching().wall(Some(1)).unwrap().attach().unwrap();
+                drop(graph::tree(&mutator, 100).root);
+                // On version 2 the wall would be lost with the block.
+                if round % 2 == 0 && !cfg!(feature = "v2") {
+                    let (block, remote) = leave(mutator);
+                    let own = (block.as_ptr().expose_provenance(), remote);
+                    let other = left.lock().unwrap().replace(own);
+                    other.into_iter().for_each(free);
+                }
+            }
+        })
+    });
+    threads.map(|thread| thread.join().unwrap());
+    left.lock().unwrap().take().into_iter().for_each(free);
+    assert_eq!(Runtime::walls().lost, 0);
 }
 
 #[test]

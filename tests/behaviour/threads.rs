@@ -310,7 +310,7 @@ fn a_heap_is_not_given_back_before_the_last_free_is_done() {
         while runtime.release_idle_heaps() < pooled([1, 0, 0])[0] {
             thread::yield_now();
         }
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(runtime.idle_heaps(), 0);
     }
 }
@@ -368,7 +368,7 @@ fn walls_go_from_thread_to_thread() {
             }
         })
     });
-    threads.map(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     left.lock().unwrap().take().into_iter().for_each(free);
     assert_eq!(Runtime::walls().lost, 0);
 }

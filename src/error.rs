@@ -21,6 +21,8 @@ pub enum ErrorKind {
     EngineMismatch,
     /// The engine could not make a heap: out of memory, or of heaps.
     NoHeap,
+    /// No [wall](crate::Attach::wall) that is large enough is free, and no more can be reserved.
+    NoWall,
     /// The engine in use has no such thing: the other version does.
     Unsupported,
     /// The engine or the system refused: the text says what and why.

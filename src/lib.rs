@@ -27,6 +27,9 @@
 //! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it, and a deadline in beats
 //! ([`Mutator::set_deadline`]) ends a program at the same place wherever it runs.
 //!
+//! **Walls.** A mutator can be confined to memory of its own ([`Attach::wall`]): the engine itself cannot give its heap more, and
+//! to the mutator that is out of memory like any other, while the rest of the process goes on.
+//!
 //! **The engine's hook.** mimalloc calls one C function of the process now and then. [`register_deferred_free`] is what of it
 //! can be had safely. It is not a clock.
 //!
@@ -100,6 +103,7 @@
 //! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
 //! | deadlines | [`Mutator::set_deadline`], [`Mutator::check_deadline`], [`DeadlinePassed`], [`Mutator::child`] |
+//! | limits of memory | [`Attach::wall`], [`Mutator::wall`], [`Runtime::walls`], [`Walls`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Mutator::metrics`], [`Metrics`], [`Live`], [`Steps`], [`EngineCalls`]; [`Mutator::observe_steps`], [`Step`], [`Cause`]; [`Mutator::areas`], [`Mutator::engine_stats`] |
@@ -147,7 +151,8 @@ pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_defer
 pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Ladder, Latency, Live, Metrics, Mutator,
-    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, Step, Steps, Subscription, Tail, Untyped, Walls, When,
+    raw,
 };
 
 #[cfg(feature = "derive")]

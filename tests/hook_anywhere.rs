@@ -53,6 +53,8 @@ unsafe impl GlobalAlloc for Calls {
 #[global_allocator]
 static GLOBAL: Calls = Calls;
 
+const LEFT: Layout = Layout::new::<[u8; 100]>();
+
 #[derive(Trace)]
 struct Link(Option<Ref<Link>>);
 
@@ -75,7 +77,8 @@ fn everything(call: HookCall) {
     drop(register_deferred_free(|_| ()));
     drop(engine::on_message(|_| ()));
     engine::deliver_messages();
-    Runtime::new().unwrap();
+    Runtime::new().unwrap().release_idle_heaps();
+    assert!(Runtime::walls().free <= 2);
     // Refused, with a text that is made under the lock of the options.
     let other = EngineOptions::new().purge(Purge::AtOnce);
     assert_eq!(Runtime::builder().engine(other).build().unwrap_err().kind(), ErrorKind::SettingConflict);
@@ -129,6 +132,21 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
         }
         others.into_iter().for_each(|mutator| _ = mutator.detach());
         runtime.release_idle_heaps();
+    });
+    called(|| {
+        let walled = |bytes| runtime.attaching().wall(Some(bytes)).unwrap().attach();
+        let mutators = [walled(1).unwrap(), walled(1).unwrap()];
+        // With a text that is made under the lock of the walls.
+        let kind = walled(1 << 62).unwrap_err().kind();
+        assert_eq!(kind, if cfg!(feature = "v2") { ErrorKind::Refused } else { ErrorKind::NoWall });
+        let left = mutators.each_ref().map(|mutator| (mutator.allocate(LEFT).unwrap(), mutator.remote_free()));
+        mutators.into_iter().for_each(|mutator| _ = mutator.detach());
+        for (block, remote) in left {
+            // SAFETY: of the mutator that made `remote`, with this layout.
+            unsafe { remote.free(block, LEFT) }
+        }
+        let walls = Runtime::walls();
+        assert_eq!((walls.reserved, walls.free + walls.lost), (2, 2));
     });
     // During a walk no handler may come to make a `RemoteFree`, with which another thread could free into the heap.
     assert_eq!(called(|| assert!(!own.areas().unwrap().is_empty())), 0);

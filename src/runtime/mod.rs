@@ -7,9 +7,11 @@ mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
 mod heap_ref;
+mod leftovers;
 mod magazine;
 mod metrics;
 mod mutator;
+mod pool;
 mod pressure;
 pub mod raw;
 mod setup;
@@ -17,6 +19,7 @@ mod state;
 mod subscribers;
 mod tail;
 mod thread;
+mod wall;
 
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
@@ -29,3 +32,4 @@ pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
+pub use wall::Walls;

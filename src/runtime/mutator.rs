@@ -31,6 +31,7 @@ use super::setup::Attach;
 use super::state::{State, resume_if_possible};
 use super::subscribers::{Subscription, When};
 use super::thread;
+use super::wall::Wall;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
 ///
@@ -86,7 +87,8 @@ impl Mutator {
     /// A new object that holds `value`, and the first reference to it.
     ///
     /// # Errors
-    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed.
+    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed: none at all, or
+    /// none within the [wall](Attach::wall).
     ///
     /// # Cost
     /// An engine allocation of `size_of::<T>() + 8` bytes, two counters and one branch. When an installment is due, a
@@ -466,7 +468,8 @@ impl Mutator {
     }
 
     /// Settings for a child: a mutator of the same runtime with the same pacing and beat, whose deadline is as many beats away
-    /// as this one's is now. `Send`: the child may be attached to another thread.
+    /// as this one's is now, in a [wall](Attach::wall) of its own if this one has one, as large as was asked for here. `Send`: the
+    /// child may be attached to another thread.
     pub fn child(&self) -> Attach {
         self.state().child()
     }
@@ -493,6 +496,11 @@ impl Mutator {
     /// The engine copies some kilobytes.
     pub fn engine_stats(&self) -> Result<EngineStats, Error> {
         self.state().heap.stats()
+    }
+
+    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses: at least what was asked for. `None` if it has none.
+    pub fn wall(&self) -> Option<u64> {
+        self.state().heap.wall().map(Wall::bytes)
     }
 
     /// The areas of this mutator's heap: how the engine has laid out its blocks, by size, and how full they are.

@@ -21,9 +21,15 @@ impl State {
         }
     }
 
+    /// Bytes of raw blocks that this thread has not freed: those in use, and those freed elsewhere.
+    pub(super) fn blocks_not_freed_here(&self) -> u64 {
+        // Wrapping: what is charged without an allocation counts on both sides, and can be charged for ever.
+        self.clock.total().wrapping_sub(self.allocated.get().bytes).wrapping_sub(self.blocks_freed.get())
+    }
+
     /// Bytes of raw blocks in use.
     pub(super) fn blocks(&self) -> u64 {
-        self.in_use() - (self.allocated.get().bytes - self.pending.freed().bytes)
+        self.blocks_not_freed_here() - self.elsewhere.bytes.load(Ordering::Relaxed)
     }
 
     /// The areas of the heap.
@@ -35,7 +41,7 @@ impl State {
             ));
         }
         // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
-        if Arc::strong_count(&self.elsewhere) > 1 || self.inherited > 0 {
+        if Arc::strong_count(&self.elsewhere) > 1 || !self.left.are_gone() {
             return Err(Error::new(
                 ErrorKind::NotAlone,
                 "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \

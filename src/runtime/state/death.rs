@@ -8,6 +8,7 @@ use crate::deferred::{Budget, Large, Meter, Object, Route, Tally};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::thread;
+use crate::runtime::wall;
 
 use super::{State, resume_if_possible};
 
@@ -150,12 +151,20 @@ impl State {
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
-        // No object is left, save those that were given up.
-        let in_use = this.inherited.saturating_add(this.in_use());
-        let State { heap, shared, .. } = *this;
-        // SAFETY: no objects are left, and `in_use` counts the rest.
-        if let Some(idle) = unsafe { heap.release(in_use) } {
-            aside(|| shared.give_back(idle, in_use));
-        }
+        // Objects that were given up are in use for good.
+        let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
+        let State { heap, shared, mut left, elsewhere, .. } = *this;
+        aside(|| {
+            left.add(elsewhere, all);
+            // SAFETY: no objects are left, and `left` tells of the rest.
+            let Some(idle) = (unsafe { heap.release(left.look()) }) else { return };
+            if idle.is_walled() {
+                // SAFETY: as above.
+                unsafe { wall::give_up(idle, left) }
+            } else {
+                // SAFETY: as above.
+                unsafe { shared.pool.give_back(idle, left) }
+            }
+        });
     }
 }

@@ -1,12 +1,11 @@
 //! Limits: whether an allocation may be made, and what is tried before it is refused.
 //!
-//! Invariant LIMIT: with a limit, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
+//! Invariant LIMIT: with a limit or a wall, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
 //! from one allocation to the next; and the counts are never below what the engine has in use. The allocation path
 //! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use crate::deferred::{Budget, Large, Meter};
 use crate::heartbeat;
@@ -15,6 +14,8 @@ use crate::runtime::metrics::{Cause, Ladder, Rung};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::pressure::{Pressure, PressureLevel};
 use crate::runtime::subscribers::{Call, PressureHandler};
+
+use crate::runtime::wall::Wall;
 
 use super::State;
 
@@ -39,15 +40,16 @@ impl State {
     /// Bytes of blocks in use: objects live, pending and given up, and raw blocks. What is charged and about to be allocated is
     /// among them.
     pub(in crate::runtime) fn in_use(&self) -> u64 {
-        // Acquire: pairs with the Release in `RemoteFree::free`.
-        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        // Wrapping: what is charged without an allocation counts on both sides, and can be charged for ever.
-        let freed = self.pending.freed().bytes.wrapping_add(self.blocks_freed.get()).wrapping_add(elsewhere);
-        self.clock.total().wrapping_sub(freed)
+        self.allocated.get().bytes - self.pending.freed().bytes + self.blocks()
     }
 
     pub(in crate::runtime) fn limit(&self) -> Option<u64> {
         Some(self.limit.get()).filter(|limit| *limit < NONE)
+    }
+
+    /// What limits the bytes in use, the heap's wall included.
+    fn cap(&self) -> u64 {
+        self.heap.wall().map_or(NONE, Wall::bytes).min(self.limit.get())
     }
 
     pub(in crate::runtime) fn set_limit(&self, limit: Option<u64>) {
@@ -64,7 +66,7 @@ impl State {
 
     /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
     fn over(&self) -> u64 {
-        let (limit, in_use) = (self.limit.get(), self.in_use());
+        let (limit, in_use) = (self.cap(), self.in_use());
         if limit.saturating_sub(in_use) >= magazine::MOST_BYTES {
             return 0;
         }
@@ -73,7 +75,7 @@ impl State {
 
     /// Bytes that can be charged before the limit or the next threshold could be passed.
     pub(super) fn room(&self) -> u64 {
-        let limit = self.limit.get();
+        let limit = self.cap();
         if self.failing.get() > 0 {
             return 0;
         }
@@ -167,14 +169,14 @@ impl State {
 
     /// Looks at how near the limit is: the nearer, the more allocation pays.
     pub(super) fn look_at_pressure(&self) {
-        let limit = self.limit.get();
+        let limit = self.cap();
         let level = if limit == NONE { None } else { self.thresholds.level(limit, self.in_use()) };
         self.pacer.set_boost(PressureLevel::boost(level));
     }
 
     /// Tells handlers of a level that has been reached since they were told last, or since a lower one held.
     pub(super) fn tell_rising_pressure(&self) {
-        let limit = self.limit.get();
+        let limit = self.cap();
         if limit == NONE {
             return;
         }
@@ -198,7 +200,8 @@ impl State {
 
     /// Calls the handlers of memory pressure. One that is being called already is not called anew.
     fn tell_pressure(&self, level: PressureLevel, needed: u64) {
-        let pressure = Pressure { level, in_use: self.in_use(), limit: self.limit(), needed };
+        let pressure =
+            Pressure { level, in_use: self.in_use(), limit: Some(self.cap()).filter(|cap| *cap < NONE), needed };
         // SAFETY: this state, which an allocation is being made from and so is alive.
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
         let run = |handler: &mut PressureHandler| _ = self.guarded(|| handler(&mutator, pressure));

@@ -17,12 +17,14 @@ use crate::error::Error;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
+use super::leftovers::Leftovers;
 use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
+use super::wall::Wall;
 
 type StepObserver = Box<dyn FnMut(&Step)>;
 
@@ -40,8 +42,8 @@ pub(super) struct State {
     clock: Clock,
     /// Objects allocated. What the clock has charged besides their bytes was for raw blocks.
     allocated: Cell<Tally>,
-    /// Bytes that earlier mutators of the heap have left in use. Nobody tells when they are freed.
-    inherited: u64,
+    /// What earlier mutators of the heap have left in use.
+    left: Leftovers,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
@@ -77,7 +79,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         heap: Heap,
-        inherited: u64,
+        left: Leftovers,
         shared: Arc<Shared>,
         pacer: Pacer,
         clock: Clock,
@@ -92,7 +94,7 @@ impl State {
             pacer,
             clock,
             allocated: Cell::default(),
-            inherited,
+            left,
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
@@ -177,7 +179,8 @@ impl State {
     }
 
     pub(super) fn child(&self) -> Attach {
-        let limits = Limits { bytes: self.limit(), thresholds: self.thresholds };
+        let wall = self.heap.wall().map(Wall::asked);
+        let limits = Limits { bytes: self.limit(), wall, thresholds: self.thresholds };
         Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, limits)
     }
 

@@ -1,6 +1,6 @@
 //! Limits: whether an allocation may be made, and what is tried before it is refused.
 //!
-//! Invariant LIMIT: with a limit or a wall, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
+//! Invariant LIMIT: with a limit, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
 //! from one allocation to the next; and the counts are never below what the engine has in use. The allocation path
 //! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
@@ -47,7 +47,8 @@ impl State {
         Some(self.limit.get()).filter(|limit| *limit < NONE)
     }
 
-    /// What limits the bytes in use, the heap's wall included.
+    /// Where the bytes in use end: at the limit, or when the heap's wall is full. That the engine finds out, as not all that is counted
+    /// need be in use.
     fn cap(&self) -> u64 {
         self.heap.wall().map_or(NONE, Wall::bytes).min(self.limit.get())
     }
@@ -66,8 +67,8 @@ impl State {
 
     /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
     fn over(&self) -> u64 {
-        let (limit, in_use) = (self.cap(), self.in_use());
-        if limit.saturating_sub(in_use) >= magazine::MOST_BYTES {
+        let (limit, in_use) = (self.limit.get(), self.in_use());
+        if in_use.saturating_add(magazine::MOST_BYTES) <= limit {
             return 0;
         }
         (in_use + self.heap.kept_bytes()).saturating_sub(limit)
@@ -75,19 +76,22 @@ impl State {
 
     /// Bytes that can be charged before the limit or the next threshold could be passed.
     pub(super) fn room(&self) -> u64 {
-        let limit = self.cap();
+        let (limit, cap) = (self.limit.get(), self.cap());
         if self.failing.get() > 0 {
             return 0;
         }
-        if limit == NONE {
+        if cap == NONE {
             return u64::MAX;
         }
         let in_use = self.in_use();
+        let to_threshold = self.thresholds.to_next(cap, in_use).unwrap_or(u64::MAX);
+        if limit == NONE {
+            return to_threshold;
+        }
         let to_limit = limit.saturating_sub(in_use);
         // Far from the limit, the most that can be kept stands for what is.
         let kept = if to_limit > 2 * magazine::MOST_BYTES { magazine::MOST_BYTES } else { self.heap.kept_bytes() };
-        let to_threshold = self.thresholds.to_next(limit, in_use).unwrap_or(u64::MAX);
-        to_limit.saturating_sub(kept).min(to_threshold)
+        to_threshold.min(to_limit.saturating_sub(kept))
     }
 
     /// Whether a block of `coming` bytes, which have been charged, may be allocated. If not, they count as freed.

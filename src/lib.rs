@@ -142,12 +142,12 @@ pub use deferred::{
     Tally, Trace, Tracer, TypeInfo, TypeKey,
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
-pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_deferred_free};
+pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Latency, Live, Metrics, Mutator, Ref,
-    RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Latency, Live,
+    Metrics, Mutator, Ref, RemoteFree, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -7,6 +7,7 @@ mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
 mod heap_ref;
+mod interrupt;
 mod magazine;
 mod metrics;
 mod mutator;
@@ -22,6 +23,7 @@ pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]
 pub use heap_ref::HeapRef;
+pub use interrupt::{Interrupted, Interrupter};
 pub use metrics::{Cause, EngineCalls, Live, Metrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use setup::{Attach, Builder, Latency, Runtime};

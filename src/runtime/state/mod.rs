@@ -3,6 +3,7 @@
 mod allocation;
 mod counts;
 mod death;
+mod interrupts;
 mod steps;
 
 use core::any::Any;
@@ -15,6 +16,7 @@ use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
+use super::interrupt::Interrupts;
 use super::metrics::{Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
@@ -50,11 +52,10 @@ pub(super) struct State {
     /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
     pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
+    interrupts: Interrupts,
     subscribers: Subscribers,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
-    /// Whether `parked` holds something.
-    has_parked: Cell<bool>,
     panics: Cell<u64>,
     steps: Cell<Steps>,
     peak_live: Cell<u64>,
@@ -82,10 +83,10 @@ impl State {
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
+            interrupts: Interrupts::new(),
             subscribers: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
-            has_parked: Cell::new(false),
             panics: Cell::new(0),
             steps: Cell::default(),
             peak_live: Cell::new(0),
@@ -103,7 +104,7 @@ impl State {
                 let mut parked = self.parked.borrow_mut();
                 if parked.is_none() {
                     *parked = Some(payload);
-                    self.has_parked.set(true);
+                    self.interrupts.raise_news();
                 } else {
                     // Dropping it could panic once more, without end.
                     core::mem::forget(payload);
@@ -113,13 +114,7 @@ impl State {
         }
     }
 
-    #[inline(always)]
-    pub(super) fn has_parked_panic(&self) -> bool {
-        self.has_parked.get()
-    }
-
     pub(super) fn take_parked_panic(&self) -> Option<Box<dyn Any + Send>> {
-        self.has_parked.set(false);
         self.parked.take()
     }
 
@@ -128,7 +123,7 @@ impl State {
     }
 
     pub(super) fn child(&self) -> Attach {
-        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock)
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.interrupts.fuel())
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -138,10 +133,6 @@ impl State {
     pub(super) fn set_observer(&self, observer: StepObserver) {
         // The old one is dropped after the borrow has ended: it may hold anything.
         let _old = self.observer.replace(Some(observer));
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.pending.is_draining()
     }
 
     pub(super) fn is_attached(&self) -> bool {

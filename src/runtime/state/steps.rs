@@ -41,6 +41,7 @@ impl State {
             self.pacer.credit(0, self.pending.tally().bytes);
         }
         if let Some(beat) = beat {
+            self.beat_passed();
             #[cfg(feature = "tracing")]
             self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
             self.run_beat_handlers(beat);

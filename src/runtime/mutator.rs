@@ -163,8 +163,8 @@ impl Mutator {
     // ---- interruption ----
 
     /// Whether the program may go on: for a VM's loop, at backward jumps and at calls, and for long work outside of it. Uses up
-    /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that forced engine calls and
-    /// messages of the engine may wait for the next beat.
+    /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that what comes from the engine
+    /// (forced calls, messages, panics of handlers of its hook) may wait for the next beat.
     ///
     /// ```
     /// use mimalloc_runtime::{Interrupted, Runtime};

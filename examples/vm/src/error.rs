@@ -101,9 +101,6 @@ impl From<Interrupted> for RuntimeError {
 
 impl From<io::Error> for RuntimeError {
     fn from(error: io::Error) -> Self {
-        match error.downcast() {
-            Ok(why) => RuntimeError::Interrupted(why),
-            Err(error) => RuntimeError::Output(error),
-        }
+        RuntimeError::Output(error)
     }
 }

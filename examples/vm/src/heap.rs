@@ -81,10 +81,10 @@ impl Heap {
         self.draft.0.clear();
         let mut metered = Metered::new(&mut self.draft, &self.meter, &self.mutator);
         let written = write(&mut metered);
-        let string = match (written, metered.interrupted) {
-            (_, Some(why)) => Err(why.into()),
-            (Ok(()), None) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
-            (Err(fmt::Error), None) => Err(RuntimeError::OutOfMemory),
+        let string = match (metered.finish(), written) {
+            (Err(why), _) => Err(why.into()),
+            (Ok(()), Ok(())) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
+            (Ok(()), Err(fmt::Error)) => Err(RuntimeError::OutOfMemory),
         };
         self.draft.0.clear();
         self.draft.0.shrink_to(KEPT_DRAFT);
@@ -93,7 +93,10 @@ impl Heap {
 
     /// Writes text where `print` does.
     pub(crate) fn print(&self, out: &mut dyn io::Write, text: fmt::Arguments<'_>) -> Result<(), RuntimeError> {
-        Ok(io::Write::write_fmt(&mut Metered::new(out, &self.meter, &self.mutator), text)?)
+        let mut metered = Metered::new(out, &self.meter, &self.mutator);
+        let written = io::Write::write_fmt(&mut metered, text);
+        metered.finish()?;
+        Ok(written?)
     }
 
     /// Two strings put together.

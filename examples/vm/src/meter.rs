@@ -35,36 +35,56 @@ impl Meter {
     }
 }
 
-/// Pays for what is written, before it is. A value can print as much more text than it takes memory.
+/// Pays for what is written: each time that it has come to enough to cost anything, and the rest at the end. So a short line is
+/// written whole, and one that is as good as endless is interrupted: a value can print as much more text than it takes memory.
 pub(crate) struct Metered<'a, W: ?Sized> {
     writer: &'a mut W,
     meter: &'a Meter,
     mutator: &'a Mutator,
-    /// Why nothing more is written, where the error itself cannot say so.
-    pub(crate) interrupted: Option<Interrupted>,
+    /// Bytes written and not paid for.
+    unpaid: usize,
+    /// Why nothing more is written.
+    interrupted: Option<Interrupted>,
 }
 
 impl<'a, W: ?Sized> Metered<'a, W> {
     pub(crate) fn new(writer: &'a mut W, meter: &'a Meter, mutator: &'a Mutator) -> Self {
-        Metered { writer, meter, mutator, interrupted: None }
+        Metered { writer, meter, mutator, unpaid: 0, interrupted: None }
+    }
+
+    /// Pays for bytes about to be written.
+    fn pay(&mut self, bytes: usize) -> Result<(), Interrupted> {
+        self.unpaid = self.unpaid.saturating_add(bytes);
+        if self.unpaid < BYTES {
+            return Ok(());
+        }
+        let paid = self.meter.work(self.mutator, std::mem::take(&mut self.unpaid));
+        self.interrupted = paid.err();
+        paid
+    }
+
+    /// To be called when all is written, or writing has failed.
+    ///
+    /// # Errors
+    /// The script is to end: the reason why writing has failed, or a new one.
+    pub(crate) fn finish(self) -> Result<(), Interrupted> {
+        match self.interrupted {
+            Some(why) => Err(why),
+            None => self.meter.work(self.mutator, self.unpaid),
+        }
     }
 }
 
 impl<W: fmt::Write + ?Sized> fmt::Write for Metered<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        match self.meter.work(self.mutator, text.len()) {
-            Ok(()) => self.writer.write_str(text),
-            Err(why) => {
-                self.interrupted = Some(why);
-                Err(fmt::Error)
-            }
-        }
+        self.pay(text.len()).map_err(|_| fmt::Error)?;
+        self.writer.write_str(text)
     }
 }
 
 impl<W: io::Write + ?Sized> io::Write for Metered<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.meter.work(self.mutator, bytes.len()).map_err(io::Error::other)?;
+        self.pay(bytes.len()).map_err(io::Error::other)?;
         self.writer.write_all(bytes)?;
         Ok(bytes.len())
     }

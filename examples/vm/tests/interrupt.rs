@@ -233,8 +233,11 @@ fn text_without_end_is_interrupted_while_it_is_written() {
     for line in ["print l;", "write(l);", "str(l);", "List().concat(l).join(str(1));"] {
         let (out, err) = interpret(&mut machine, line);
         assert_eq!(err, "Out of fuel.\n[line 1] in script\n");
-        assert!(out.len() <= 64 * 1_001, "{}", out.len());
+        assert!(out.len() <= 64 * 1_002, "{}", out.len());
     }
+    // A short line is written whole.
+    let (out, err) = interpret(&mut machine, "while (true) print \"short\";");
+    assert_eq!((out.replace("short\n", ""), err), (String::new(), "Out of fuel.\n[line 1] in script\n".to_owned()));
     assert_eq!(interpret(&mut machine, "print str(1) + \"!\";"), ("1!\n".to_owned(), String::new()));
 }
 

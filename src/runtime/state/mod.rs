@@ -100,17 +100,22 @@ impl State {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,
             Err(payload) => {
-                self.panics.set(self.panics.get() + 1);
-                let mut parked = self.parked.borrow_mut();
-                if parked.is_none() {
-                    *parked = Some(payload);
-                    self.interrupts.raise_news();
-                } else {
-                    // Dropping it could panic once more, without end.
-                    core::mem::forget(payload);
-                }
+                self.keep_panic(payload);
                 Outcome::Panicked
             }
+        }
+    }
+
+    #[cold]
+    fn keep_panic(&self, payload: Box<dyn Any + Send>) {
+        self.panics.set(self.panics.get() + 1);
+        let mut parked = self.parked.borrow_mut();
+        if parked.is_none() {
+            *parked = Some(payload);
+            self.interrupts.raise_news();
+        } else {
+            // Dropping it could panic once more, without end.
+            core::mem::forget(payload);
         }
     }
 

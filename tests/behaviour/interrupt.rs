@@ -213,25 +213,24 @@ fn a_loop_without_end_times_out() {
 #[test]
 fn a_loop_without_end_is_stopped_from_another_thread() {
     let mutator = attach();
-    let interrupter = mutator.interrupter();
-    let (running, said) = (AtomicBool::new(false), AtomicU32::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !running.load(Ordering::Acquire) {
-                thread::yield_now();
-            }
-            said.store(7, Ordering::Relaxed);
-            interrupter.stop();
-        });
-        let why = loop {
-            if let Err(why) = mutator.poll(1) {
-                break why;
-            }
-            running.store(true, Ordering::Release);
-        };
-        assert_eq!((why, said.load(Ordering::Relaxed)), (Interrupted::Stopped, 7), "what came before the stop is seen");
+    let shared = Arc::new((AtomicBool::new(false), AtomicU32::new(0)));
+    let (interrupter, theirs) = (mutator.interrupter(), Arc::clone(&shared));
+    let other = thread::spawn(move || {
+        while !theirs.0.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        theirs.1.store(7, Ordering::Relaxed);
+        interrupter.stop();
     });
+    let why = loop {
+        if let Err(why) = mutator.poll(1) {
+            break why;
+        }
+        shared.0.store(true, Ordering::Release);
+    };
+    assert_eq!((why, shared.1.load(Ordering::Relaxed)), (Interrupted::Stopped, 7), "what came before the stop is seen");
     assert_eq!(rounds(&mutator, 1, 1_000), (1_000, Ok(())), "once");
+    other.join().unwrap();
 }
 
 #[test]
@@ -255,32 +254,32 @@ fn requests_run_once_and_in_order() {
     let each = 2_000 / crate::SCALE;
     let mutator = attach();
     let ran: Arc<Mutex<Vec<(usize, usize, ThreadId)>>> = Arc::default();
-    thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (interrupter, ran) = (mutator.interrupter(), &ran);
-            scope.spawn(move || {
-                for number in 0..each {
-                    let ran = Arc::clone(ran);
-                    assert!(interrupter.run_at_safepoint(move |mutator| {
-                        drop(node(mutator, None, None));
-                        ran.lock().unwrap().push((thread, number, thread::current().id()));
-                    }));
-                    if number % 16 == 0 {
-                        interrupter.request_safepoint();
-                    }
+    let asks = |thread| {
+        let (interrupter, ran) = (mutator.interrupter(), Arc::clone(&ran));
+        move || {
+            for number in 0..each {
+                let ran = Arc::clone(&ran);
+                assert!(interrupter.run_at_safepoint(move |mutator| {
+                    drop(node(mutator, None, None));
+                    ran.lock().unwrap().push((thread, number, thread::current().id()));
+                }));
+                if number % 16 == 0 {
+                    interrupter.request_safepoint();
                 }
-            });
-        }
-        let mut polls = 0u64;
-        while ran.lock().unwrap().len() < THREADS * each {
-            polls += 1;
-            match polls % 3 {
-                0 => mutator.safepoint(),
-                1 => _ = mutator.collect(Budget::Units(1)),
-                _ => mutator.poll(1).unwrap(),
             }
         }
-    });
+    };
+    let others: Vec<_> = (0..THREADS).map(|thread| thread::spawn(asks(thread))).collect();
+    let mut polls = 0u64;
+    while ran.lock().unwrap().len() < THREADS * each {
+        polls += 1;
+        match polls % 3 {
+            0 => mutator.safepoint(),
+            1 => _ = mutator.collect(Budget::Units(1)),
+            _ => mutator.poll(1).unwrap(),
+        }
+    }
+    others.into_iter().for_each(|other| other.join().unwrap());
     mutator.safepoint();
     let ran = ran.lock().unwrap();
     assert!(ran.iter().all(|(_, _, on)| *on == thread::current().id()));

@@ -71,6 +71,8 @@ fn everything(call: HookCall) {
     chain::<10>(&own);
     own.collect(Budget::Units(20));
     own.safepoint();
+    own.poll(1).unwrap();
+    assert!(own.interrupter().run_at_safepoint(|own| drop(own.alloc(Link(None)).unwrap())));
     assert_eq!(own.child().attach().err().map(|error| error.kind()), Some(ErrorKind::InHandler));
     let subscription = own.on_beat(When::Every(1), |_, _| ()).unwrap();
     assert!(own.unsubscribe(subscription));
@@ -115,6 +117,12 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
         own.observe_steps(|_| drop(black_box(Box::new(1u64))));
         chain::<1_000>(&own);
         subscriptions.into_iter().for_each(|subscription| assert!(own.unsubscribe(subscription)));
+    });
+    called(|| {
+        for _ in 0..20 {
+            assert!(own.interrupter().run_at_safepoint(|_| drop(black_box(Box::new(1u64)))));
+            own.poll(1).unwrap();
+        }
     });
     called(|| {
         let other = EngineOptions::new().purge(Purge::AtOnce);

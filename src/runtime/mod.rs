@@ -7,6 +7,7 @@ mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
 mod heap_ref;
+mod interrupt;
 mod leftovers;
 mod magazine;
 mod metrics;
@@ -26,6 +27,7 @@ pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]
 pub use heap_ref::HeapRef;
+pub use interrupt::{Interrupted, Interrupter};
 pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};

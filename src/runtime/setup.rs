@@ -114,6 +114,7 @@ pub struct Attach {
     pacing: Pacing,
     beat_bytes: u64,
     deadline: Option<u64>,
+    fuel: Option<u64>,
     numa_node: Option<u32>,
     limits: Limits,
 }
@@ -147,6 +148,7 @@ impl Runtime {
             pacing: Pacing::default(),
             beat_bytes: Attach::BEAT_BYTES,
             deadline: None,
+            fuel: None,
             numa_node: None,
             limits: Limits::default(),
         }
@@ -187,18 +189,30 @@ impl Attach {
     /// The bytes of a heartbeat if nothing else is said: 64 KiB.
     pub const BEAT_BYTES: u64 = 64 << 10;
 
-    /// Settings like those of a mutator, for another one that has as many beats left.
-    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock, limits: Limits) -> Attach {
+    /// Settings like those of a mutator, for another one that has as many beats left, and so much fuel.
+    pub(super) fn like(
+        shared: &Arc<Shared>,
+        pacing: Pacing,
+        clock: &Clock,
+        fuel: Option<u64>,
+        limits: Limits,
+    ) -> Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
         let beat_bytes = clock.beat_bytes();
         let runtime = Runtime { shared: Arc::clone(shared) };
-        Attach { runtime, pacing, beat_bytes, deadline, numa_node: None, limits }
+        Attach { runtime, pacing, beat_bytes, deadline, fuel, numa_node: None, limits }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
     #[must_use]
     pub fn deadline(self, deadline: Option<u64>) -> Attach {
         Attach { deadline, ..self }
+    }
+
+    /// The fuel of the mutator's polls ([`Mutator::set_fuel`]); without limit if not said.
+    #[must_use]
+    pub fn fuel(self, fuel: Option<u64>) -> Attach {
+        Attach { fuel, ..self }
     }
 
     /// The NUMA node from which the heap takes its memory, as far as it can; none if not said. A number that the machine does not
@@ -349,8 +363,9 @@ impl Attach {
             heap.set_numa_node(self.numa_node);
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
-            clock.set_deadline(self.deadline);
             let state = State::new(heap, left, shared, Pacer::new(self.pacing), clock, self.limits);
+            state.set_deadline(self.deadline);
+            state.interrupts().set_fuel(self.fuel);
             let state = NonNull::from(Box::leak(Box::new(state)));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.

@@ -37,6 +37,27 @@ fn a_beat_handler_may_do_everything() {
 }
 
 #[test]
+fn a_request_may_do_everything() {
+    thread_local! {
+        /// For a request, which must be `Send`.
+        static ANOTHER: RefCell<Option<Mutator>> = const { RefCell::new(None) };
+    }
+    for polls in [true, false] {
+        let mutator = attach();
+        ANOTHER.set(Some(attach()));
+        let (sends, did) = std::sync::mpsc::channel();
+        let request = move |own: &Mutator| sends.send(do_everything(own, ANOTHER.take().unwrap())).unwrap();
+        assert!(mutator.interrupter().run_at_safepoint(request));
+        if polls {
+            mutator.poll(1).unwrap();
+        } else {
+            mutator.safepoint();
+        }
+        assert_eq!(did.try_iter().collect::<Vec<_>>(), [ALL]);
+    }
+}
+
+#[test]
 fn a_step_observer_may_do_everything_and_its_own_steps_are_not_told() {
     for paced in [false, true] {
         let pacing = Pacing::default().with_installment(1024).unwrap();

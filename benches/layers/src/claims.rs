@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 4] = [
+const CLAIMS: [Claim; 5] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,
@@ -40,11 +40,18 @@ const CLAIMS: [Claim; 4] = [
     },
     // At least 1 a pair: had the compiler left it out, nothing would have been counted.
     Claim {
-        text: "check_deadline is at most 6 instructions",
-        more: Layer::Checked,
-        than: Layer::Deadline,
+        text: "poll is at most 10 instructions",
+        more: Layer::Polled,
+        than: Layer::Leaf,
         beat_bytes: NO_BEATS,
-        by: PAIRS..=6 * PAIRS,
+        by: PAIRS..=10 * PAIRS,
+    },
+    Claim {
+        text: "poll costs the same with fuel and a deadline",
+        more: Layer::PolledLimits,
+        than: Layer::Polled,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
     },
     // The control of the first: that handlers are seen when they are called.
     Claim {

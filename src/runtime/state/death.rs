@@ -123,6 +123,7 @@ impl State {
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
         this.drop_handlers();
+        this.close_requests();
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);

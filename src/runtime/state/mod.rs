@@ -3,6 +3,7 @@
 mod allocation;
 mod counts;
 mod death;
+mod interrupts;
 mod limit;
 mod steps;
 
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
+use super::interrupt::Interrupts;
 use super::leftovers::Leftovers;
 use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
@@ -55,12 +57,11 @@ pub(super) struct State {
     /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
     pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
+    interrupts: Interrupts,
     on_beat: Subscribers<Due, BeatHandler>,
     on_pressure: Subscribers<(), PressureHandler>,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
-    /// Whether `parked` holds something.
-    has_parked: Cell<bool>,
     panics: Cell<u64>,
     steps: Cell<Steps>,
     peak_live: Cell<u64>,
@@ -102,11 +103,11 @@ impl State {
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
+            interrupts: Interrupts::new(),
             on_beat: Subscribers::default(),
             on_pressure: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
-            has_parked: Cell::new(false),
             panics: Cell::new(0),
             steps: Cell::default(),
             peak_live: Cell::new(0),
@@ -127,15 +128,7 @@ impl State {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,
             Err(payload) => {
-                self.panics.set(self.panics.get() + 1);
-                let mut parked = self.parked.borrow_mut();
-                if parked.is_none() {
-                    *parked = Some(payload);
-                    self.has_parked.set(true);
-                } else {
-                    // Dropping it could panic once more, without end.
-                    core::mem::forget(payload);
-                }
+                self.keep_panic(payload);
                 Outcome::Panicked
             }
         }
@@ -146,13 +139,20 @@ impl State {
         self.guarded(|| drop(value));
     }
 
-    #[inline(always)]
-    pub(super) fn has_parked_panic(&self) -> bool {
-        self.has_parked.get()
+    #[cold]
+    fn keep_panic(&self, payload: Box<dyn Any + Send>) {
+        self.panics.set(self.panics.get() + 1);
+        let mut parked = self.parked.borrow_mut();
+        if parked.is_none() {
+            *parked = Some(payload);
+            self.interrupts.raise_news();
+        } else {
+            // Dropping it could panic once more, without end.
+            core::mem::forget(payload);
+        }
     }
 
     pub(super) fn take_parked_panic(&self) -> Option<Box<dyn Any + Send>> {
-        self.has_parked.set(false);
         self.parked.take()
     }
 
@@ -181,7 +181,7 @@ impl State {
     pub(super) fn child(&self) -> Attach {
         let wall = self.heap.wall().map(Wall::asked);
         let limits = Limits { bytes: self.limit(), wall, thresholds: self.thresholds };
-        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, limits)
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.interrupts.fuel(), limits)
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -191,10 +191,6 @@ impl State {
     pub(super) fn set_observer(&self, observer: StepObserver) {
         // The old one is dropped after the borrow has ended: it may hold anything.
         let _old = self.observer.replace(Some(observer));
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.pending.is_draining()
     }
 
     pub(super) fn is_attached(&self) -> bool {

@@ -77,6 +77,7 @@
 //! | code | runs | collect | attach; [`Mutator::areas`] | detach its own mutator | a panic | shown by |
 //! |---|---|---|---|---|---|---|
 //! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge), [`poll`](Mutator::poll) and [`safepoint`](Mutator::safepoint) | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
+//! | pressure handler, [`Mutator::on_pressure`] | as a beat handler; at [`PressureLevel::Full`], where an allocation finds no room | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_pressure_handler_…`, `limits` |
 //! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | yes | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
 //! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
 //! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
@@ -144,6 +145,7 @@ mod aside;
 mod deferred;
 pub mod engine;
 mod error;
+mod fallible;
 mod heartbeat;
 mod registry;
 mod runtime;

@@ -114,7 +114,7 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
     });
     called(|| {
         let subscriptions: Vec<_> = (0..20).map(|_| own.on_beat(When::Every(1), |_, _| ()).unwrap()).collect();
-        own.observe_steps(|_| drop(black_box(Box::new(1u64))));
+        own.observe_steps(|_| drop(black_box(Box::new(1u64)))).unwrap();
         chain::<1_000>(&own);
         subscriptions.into_iter().for_each(|subscription| assert!(own.unsubscribe(subscription)));
     });
@@ -161,7 +161,7 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
     called(|| _ = own.release_memory());
     OWN.take();
     drop(registration);
-    own.observe_steps(|_| ());
+    own.observe_steps(|_| ()).unwrap();
     assert!(own.collect(Budget::Unbounded).is_done());
     assert_eq!(own.metrics().live.now.objects, 0);
 }

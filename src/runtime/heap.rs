@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
@@ -158,13 +159,14 @@ impl Heap {
     ///
     /// # Safety
     /// 1. No other thread frees into the heap meanwhile.
-    pub(crate) unsafe fn areas(&self) -> Vec<Area> {
+    pub(crate) unsafe fn areas(&self) -> Result<Vec<Area>, Error> {
         self.free_kept();
         let mut count = 0;
         // SAFETY: alone (1).
         unsafe { engine::visit_areas(self.heap, &mut |_| count += 1) };
         // The walk holds a lock, so memory is there before it; and this thread makes no area meanwhile.
-        let mut areas = Vec::with_capacity(count);
+        let mut areas = Vec::new();
+        areas.try_reserve_exact(count).map_err(|_| fallible::out_of_memory())?;
         // SAFETY: as above; nothing is allocated.
         unsafe {
             engine::visit_areas(self.heap, &mut |area| {
@@ -173,7 +175,7 @@ impl Heap {
                 }
             });
         }
-        areas
+        Ok(areas)
     }
 
     /// # Safety

@@ -13,6 +13,7 @@ use crate::engine::{Area, EngineStats};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, OutOfMemory};
+use crate::fallible;
 use crate::heartbeat::{self, Beat};
 use crate::sys::engine;
 use crate::traced::in_span;
@@ -365,6 +366,9 @@ impl Mutator {
     /// It may do what a beat handler may do (the crate has a [table](crate#what-a-handler-may-do)), also raise the limit. While it
     /// runs it is not called anew.
     ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`].
+    ///
     /// ```
     /// # use mimalloc_runtime::{PressureLevel, Runtime};
     /// # use std::{cell::RefCell, rc::Rc};
@@ -375,7 +379,7 @@ impl Mutator {
     ///     if pressure.level == PressureLevel::Full {
     ///         emptied.borrow_mut().clear();
     ///     }
-    /// });
+    /// })?;
     /// for number in 0..1_000 {
     ///     let value = mutator.alloc([number; 100]).expect("the cache makes room");
     ///     cache.borrow_mut().push(value);
@@ -383,8 +387,8 @@ impl Mutator {
     /// # drop(cache);
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
-    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Subscription {
-        self.state().subscribe_to_pressure(Box::new(handler))
+    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Result<Subscription, Error> {
+        self.state().subscribe_to_pressure(fallible::boxed(handler)?)
     }
 
     /// Lets the `nth` allocation from now on fail, once, as if there were no room whatever is tried; 0 for none. Returns how many
@@ -431,7 +435,7 @@ impl Mutator {
     /// panics, the panic is kept for the next safepoint and the handler stays.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed.
+    /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed; [`ErrorKind::OutOfMemory`].
     ///
     /// # Cost
     /// Nothing on the allocation path; at each beat, a look at each subscription.
@@ -449,7 +453,7 @@ impl Mutator {
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
     pub fn on_beat(&self, when: When, handler: impl FnMut(&Mutator, Beat) + 'static) -> Result<Subscription, Error> {
-        self.state().subscribe_to_beats(when, Box::new(handler))
+        self.state().subscribe_to_beats(when, fallible::boxed(handler)?)
     }
 
     /// Ends a subscription of this mutator. False if it has ended already.
@@ -528,10 +532,14 @@ impl Mutator {
 
     /// Calls `observer` after each collection step, in place of the observer set before.
     ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`]; the one before stays.
+    ///
     /// # Cost
     /// Two readings of the clock a step.
-    pub fn observe_steps(&self, observer: impl FnMut(&Step) + 'static) {
-        self.state().set_observer(Box::new(observer));
+    pub fn observe_steps(&self, observer: impl FnMut(&Step) + 'static) -> Result<(), Error> {
+        self.state().set_observer(fallible::boxed(observer)?);
+        Ok(())
     }
 
     /// What has been counted so far.
@@ -562,6 +570,7 @@ impl Mutator {
     /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left:
     ///   the engine's walk must have the heap to itself.
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free).
+    /// - [`ErrorKind::OutOfMemory`], as the list is Rust's own.
     ///
     /// # Cost
     /// Two walks over all areas: **not bounded**.

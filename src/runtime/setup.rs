@@ -1,5 +1,6 @@
 //! Runtimes: engine settings, the pool of idle heaps, and attaching threads.
 
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::engine::{EngineOptions, apply};
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::heartbeat::{self, Clock};
 use crate::sys;
 use crate::sys::engine;
@@ -339,7 +341,7 @@ impl Attach {
     /// Attaches a mutator to the current thread, with a heap of its own. A thread may have several.
     ///
     /// # Errors
-    /// - [`ErrorKind::NoHeap`] when memory or heaps have run out.
+    /// - [`ErrorKind::NoHeap`] when memory or heaps have run out; [`ErrorKind::OutOfMemory`] when Rust's own memory has.
     /// - [`ErrorKind::NoWall`] when all [walls](Attach::wall) that could be reserved have been, and none that is large enough is free.
     /// - [`ErrorKind::Refused`] when the system has no memory for a wall.
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free): the
@@ -355,6 +357,8 @@ impl Attach {
         // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
         heartbeat::quietly(|| {
             engine::init_thread();
+            // First, as a heap would have to be given back again.
+            let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
             let (heap, left) = match self.limits.wall {
                 None => self.runtime.shared.pool.take()?,
                 Some(bytes) => (Heap::walled(bytes)?, Leftovers::default()),
@@ -366,7 +370,7 @@ impl Attach {
             let state = State::new(heap, left, shared, Pacer::new(self.pacing), clock, self.limits);
             state.set_deadline(self.deadline);
             state.interrupts().set_fuel(self.fuel);
-            let state = NonNull::from(Box::leak(Box::new(state)));
+            let state = NonNull::from(Box::leak(place).write(state));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.
             unsafe { thread::enlist(state) };

@@ -131,7 +131,7 @@ fn allocation_pays_for_freeing() {
     let mutator = Runtime::new().unwrap().attaching().pacing(pacing).attach().unwrap();
     let steps: Rc<RefCell<Vec<Step>>> = Rc::default();
     let seen = Rc::clone(&steps);
-    mutator.observe_steps(move |step| seen.borrow_mut().push(*step));
+    mutator.observe_steps(move |step| seen.borrow_mut().push(*step)).unwrap();
     drop(graph::chain(&mutator, 10_000).root);
     let kept: Vec<_> = (0..5_000).map(|_| node(&mutator, None, None)).collect();
     let metrics = mutator.metrics();
@@ -205,11 +205,13 @@ fn an_observer_may_replace_itself_and_what_it_held_goes_in_peace() {
     let (inner, held) = (Rc::downgrade(&mutator), node(&mutator, None, None));
     let steps = Rc::new(Cell::new(0));
     let seen = Rc::clone(&steps);
-    mutator.observe_steps(move |_| {
-        let _held = &held;
-        let seen = Rc::clone(&seen);
-        inner.upgrade().unwrap().observe_steps(move |_| seen.set(seen.get() + 1));
-    });
+    mutator
+        .observe_steps(move |_| {
+            let _held = &held;
+            let seen = Rc::clone(&seen);
+            inner.upgrade().unwrap().observe_steps(move |_| seen.set(seen.get() + 1)).unwrap();
+        })
+        .unwrap();
     for _ in 0..3 {
         node(&mutator, None, None);
     }

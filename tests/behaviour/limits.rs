@@ -180,10 +180,12 @@ fn thresholds_are_told_as_they_are_reached() {
     let mutator = attach(1000 * NODE);
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = Rc::clone(&told);
-    mutator.on_pressure(move |mutator, pressure| {
-        assert_eq!((pressure.in_use, pressure.limit), (mutator.in_use(), mutator.limit()));
-        tells.borrow_mut().push((pressure.level, pressure.in_use / NODE, pressure.needed));
-    });
+    mutator
+        .on_pressure(move |mutator, pressure| {
+            assert_eq!((pressure.in_use, pressure.limit), (mutator.in_use(), mutator.limit()));
+            tells.borrow_mut().push((pressure.level, pressure.in_use / NODE, pressure.needed));
+        })
+        .unwrap();
     let mut kept = Vec::new();
     let fill = |kept: &mut Vec<_>, to| {
         while kept.len() < to {
@@ -215,7 +217,7 @@ fn thresholds_can_be_chosen() {
     let mutator = attaching(100 * NODE).pressure_at(10, 50).unwrap().attach().unwrap();
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = Rc::clone(&told);
-    mutator.on_pressure(move |_, pressure| tells.borrow_mut().push(pressure.in_use / NODE));
+    mutator.on_pressure(move |_, pressure| tells.borrow_mut().push(pressure.in_use / NODE)).unwrap();
     let _kept = chain(&mutator, 100);
     assert_eq!(*told.borrow(), [10, 50]);
     let refused = Runtime::new().unwrap().attaching().pressure_at(90, 75);
@@ -250,12 +252,14 @@ fn a_handler_may_make_room() {
     let emptied = Rc::clone(&cache);
     let calls = Rc::new(Cell::new(0));
     let called = Rc::clone(&calls);
-    let subscription = mutator.on_pressure(move |_, pressure: Pressure| {
-        if pressure.level == PressureLevel::Full {
-            called.set(called.get() + 1);
-            emptied.borrow_mut().clear();
-        }
-    });
+    let subscription = mutator
+        .on_pressure(move |_, pressure: Pressure| {
+            if pressure.level == PressureLevel::Full {
+                called.set(called.get() + 1);
+                emptied.borrow_mut().clear();
+            }
+        })
+        .unwrap();
     for _ in 0..1_000 {
         let object = mutator.alloc(empty()).unwrap();
         cache.borrow_mut().push(object);
@@ -274,13 +278,15 @@ fn a_handler_may_do_anything_at_the_limit() {
     let mutator = attach(100 * NODE);
     let depth = Rc::new(Cell::new(0));
     let deepest = Rc::clone(&depth);
-    let allocates = mutator.on_pressure(move |mutator, pressure| {
-        if pressure.level == PressureLevel::Full {
-            deepest.set(deepest.get() + 1);
-            // Refused, without calling the handler anew.
-            assert!(mutator.alloc(empty()).is_err());
-        }
-    });
+    let allocates = mutator
+        .on_pressure(move |mutator, pressure| {
+            if pressure.level == PressureLevel::Full {
+                deepest.set(deepest.get() + 1);
+                // Refused, without calling the handler anew.
+                assert!(mutator.alloc(empty()).is_err());
+            }
+        })
+        .unwrap();
     let kept = chain(&mutator, 100);
     assert!(mutator.alloc(empty()).is_err());
     assert_eq!(depth.get(), 1);
@@ -289,11 +295,13 @@ fn a_handler_may_do_anything_at_the_limit() {
 
     let subscription = Rc::new(Cell::new(None));
     let own = Rc::clone(&subscription);
-    let added = mutator.on_pressure(move |mutator, _| {
-        mutator.set_limit(Some(200 * NODE));
-        assert!(mutator.unsubscribe(own.take().unwrap()));
-        mutator.on_pressure(|_, _| panic!("kept for the safepoint"));
-    });
+    let added = mutator
+        .on_pressure(move |mutator, _| {
+            mutator.set_limit(Some(200 * NODE));
+            assert!(mutator.unsubscribe(own.take().unwrap()));
+            mutator.on_pressure(|_, _| panic!("kept for the safepoint")).unwrap();
+        })
+        .unwrap();
     subscription.set(Some(added));
     let more = chain(&mutator, 100);
     assert_eq!(mutator.limit(), Some(200 * NODE));
@@ -408,7 +416,7 @@ fn any_allocation_may_fail() {
             assert_eq!(result, None);
             failures += 1;
             assert_eq!(ladder(&mutator).refused, failures);
-            assert_eq!(ladder(&mutator).climbed, [failures; 3]);
+            assert_eq!(ladder(&mutator).climbed, [failures, 0]);
         }
         assert_eq!(failures, 20 + 1 + 3 + 1 + 2, "each allocation once, under {pacing:?}");
         assert_eq!(program(&mutator), Some(1_003));

@@ -73,12 +73,13 @@ fn run(options: Options) -> Exit {
         Ok(machine) => machine,
         // A setting whose range only the runtime knows.
         Err(StartError::Runtime(error)) if error.kind() == ErrorKind::InvalidSetting => return misused(error),
-        Err(error) => {
-            say(format_args!("Could not start: {error}."));
-            return Exit::Failed;
-        }
+        Err(error) => return could_not_start(error),
     };
-    let recorder = (options.metrics.is_some() || options.pauses.is_some()).then(|| Recorder::watch(machine.mutator()));
+    let watched = options.metrics.is_some() || options.pauses.is_some();
+    let recorder = match watched.then(|| Recorder::watch(machine.mutator())).transpose() {
+        Ok(recorder) => recorder,
+        Err(error) => return could_not_start(error),
+    };
 
     let exit = execute(&mut machine, source.as_deref());
     let Some(recorder) = recorder else { return exit };
@@ -152,6 +153,11 @@ fn show(text: &str) -> Exit {
 fn unwritable(what: &str, error: io::Error) -> Exit {
     say(format_args!("Could not write {what}: {error}."));
     Exit::Io
+}
+
+fn could_not_start(error: impl Display) -> Exit {
+    say(format_args!("Could not start: {error}."));
+    Exit::Failed
 }
 
 fn misused(error: impl Display) -> Exit {

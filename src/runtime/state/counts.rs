@@ -51,7 +51,7 @@ impl State {
         fence(Ordering::Acquire);
         // Quietly, as the list allocates: a handler could make a `RemoteFree` then. And how long it is, is the engine's affair.
         // SAFETY: nobody else has, or can come by, something to free into it with.
-        Ok(heartbeat::quietly(|| unsafe { self.heap.areas() }))
+        heartbeat::quietly(|| unsafe { self.heap.areas() })
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.

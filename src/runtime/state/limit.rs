@@ -5,6 +5,7 @@
 //! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::deferred::{Budget, Large, Meter};
@@ -124,26 +125,21 @@ impl State {
     }
 
     /// Climbs the ladder until `try_again` finds something. None of it is bounded.
+    // Reclaiming cycles will be a rung between the two: it costs more than a drain, and loses nothing that anyone wants.
     fn climb<R>(&self, shortage: Shortage, try_again: impl Fn() -> Option<R>) -> Option<R> {
-        let count = |count: fn(&mut Ladder, Rung), rung| {
+        let count = |count: fn(&mut Ladder, usize), rung: Rung| {
             let mut ladder = self.ladder.get();
-            count(&mut ladder, rung);
+            count(&mut ladder, rung as usize);
             self.ladder.set(ladder);
         };
         for rung in Rung::ALL {
-            count(|ladder, rung| ladder.climbed[rung as usize] += 1, rung);
-            match rung {
-                Rung::Drain => self.drain_for(shortage),
-                // Of what a limit counts, the engine has nothing to give.
-                Rung::Collect if shortage == Shortage::Limit => continue,
-                Rung::Collect => heartbeat::causing(|| self.heap.collect()),
-                Rung::Pressure => {
-                    self.tell_pressure(PressureLevel::Full, self.needed(shortage));
-                    self.drain_for(shortage);
-                }
+            if rung == Rung::Pressure && !self.tell_pressure(PressureLevel::Full, self.needed(shortage)) {
+                continue;
             }
+            count(|ladder, rung| ladder.climbed[rung] += 1, rung);
+            self.drain_for(shortage);
             if let Some(found) = try_again() {
-                count(|ladder, rung| ladder.helped[rung as usize] += 1, rung);
+                count(|ladder, rung| ladder.helped[rung] += 1, rung);
                 return Some(found);
             }
         }
@@ -202,13 +198,18 @@ impl State {
         }
     }
 
-    /// Calls the handlers of memory pressure. One that is being called already is not called anew.
-    fn tell_pressure(&self, level: PressureLevel, needed: u64) {
+    /// Calls the handlers of memory pressure. One that is being called already is not called anew. False if there was none.
+    fn tell_pressure(&self, level: PressureLevel, needed: u64) -> bool {
         let pressure =
             Pressure { level, in_use: self.in_use(), limit: Some(self.cap()).filter(|cap| *cap < NONE), needed };
         // SAFETY: this state, which an allocation is being made from and so is alive.
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
-        let run = |handler: &mut PressureHandler| _ = self.guarded(|| handler(&mutator, pressure));
+        let called = Cell::new(false);
+        let run = |handler: &mut PressureHandler| {
+            called.set(true);
+            self.guarded(|| handler(&mutator, pressure));
+        };
         self.on_pressure.call(|()| Call::Again, run, |handler| self.drop_guarded(handler));
+        called.get()
     }
 }

@@ -158,11 +158,11 @@ impl State {
 
     pub(super) fn subscribe_to_beats(&self, when: When, handler: Box<BeatHandler>) -> Result<Subscription, Error> {
         let due = Due::new(when, self.clock.beats())?;
-        Ok(Subscription { to: Event::Beat, id: self.on_beat.add(due, handler) })
+        Ok(Subscription { to: Event::Beat, id: self.on_beat.add(due, handler)? })
     }
 
-    pub(super) fn subscribe_to_pressure(&self, handler: Box<PressureHandler>) -> Subscription {
-        Subscription { to: Event::Pressure, id: self.on_pressure.add((), handler) }
+    pub(super) fn subscribe_to_pressure(&self, handler: Box<PressureHandler>) -> Result<Subscription, Error> {
+        Ok(Subscription { to: Event::Pressure, id: self.on_pressure.add((), handler)? })
     }
 
     pub(super) fn unsubscribe(&self, Subscription { to, id }: Subscription) -> bool {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::error::Error;
+use crate::fallible::TryArc;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
@@ -48,7 +49,7 @@ pub(super) struct State {
     left: Leftovers,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
-    elsewhere: Arc<FreedElsewhere>,
+    elsewhere: TryArc<FreedElsewhere>,
     attached: Cell<bool>,
     /// Whether what dies is freed at once: under an eager schedule, and when the mutator is gone.
     retires_now: Cell<bool>,
@@ -77,8 +78,21 @@ pub(super) struct State {
     ladder: Cell<Ladder>,
 }
 
+/// What a state needs memory of Rust's own for. Made first: it can fail.
+pub(super) struct Parts {
+    elsewhere: TryArc<FreedElsewhere>,
+    interrupts: Interrupts,
+}
+
+impl Parts {
+    pub(super) fn new() -> Result<Parts, Error> {
+        Ok(Parts { elsewhere: TryArc::new(FreedElsewhere::default())?, interrupts: Interrupts::new()? })
+    }
+}
+
 impl State {
     pub(super) fn new(
+        parts: Parts,
         heap: Heap,
         left: Leftovers,
         shared: Arc<Shared>,
@@ -97,13 +111,13 @@ impl State {
             allocated: Cell::default(),
             left,
             blocks_freed: Cell::default(),
-            elsewhere: Arc::default(),
+            elsewhere: parts.elsewhere,
             attached: Cell::new(true),
             retires_now: Cell::new(eager),
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
-            interrupts: Interrupts::new(),
+            interrupts: parts.interrupts,
             on_beat: Subscribers::default(),
             on_pressure: Subscribers::default(),
             observer: RefCell::new(None),

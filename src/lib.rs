@@ -147,7 +147,8 @@ pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_defer
 pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Ladder, Latency, Live, Metrics, Mutator,
-    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, Step, Steps, Subscription, Tail, Untyped, When, raw,
+    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, Step, Steps, Subscription, Tail, Untyped,
+    Watch, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -12,20 +12,25 @@ mod metrics;
 mod mutator;
 mod pressure;
 pub mod raw;
+mod roster;
+mod seqlock;
 mod setup;
 mod state;
 mod subscribers;
 mod tail;
 mod thread;
+mod watch;
+mod words;
 
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]
 pub use heap_ref::HeapRef;
-pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, Step, Steps};
+pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, RuntimeMetrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
+pub use watch::Watch;

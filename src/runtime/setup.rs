@@ -15,8 +15,10 @@ use crate::sys::engine;
 use crate::traced::in_span;
 
 use super::heap::{Heap, IdleHeap};
+use super::metrics::RuntimeMetrics;
 use super::mutator::Mutator;
 use super::pressure::{Limits, Thresholds};
+use super::roster::Roster;
 use super::state::State;
 use super::thread;
 
@@ -86,7 +88,7 @@ impl Builder {
         let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
         aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
-        let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps };
+        let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps, roster: Roster::default() };
         Ok(Runtime { shared: Arc::new(shared) })
     }
 }
@@ -97,6 +99,7 @@ pub(super) struct Shared {
     /// Heaps of detached mutators, and how many bytes of each were in use when it came.
     idle: Mutex<Vec<(IdleHeap, u64)>>,
     idle_heaps: usize,
+    pub(super) roster: Roster,
 }
 
 impl Shared {
@@ -203,6 +206,15 @@ impl Runtime {
             numa_node: None,
             limits: Limits::default(),
         }
+    }
+
+    /// What the runtime's mutators have counted, in sum. From any thread.
+    ///
+    /// # Cost
+    /// For each mutator that is attached or of which objects live on, as a reading of a [`Watch`](crate::Watch), while no other is
+    /// attached or ends. It allocates nothing.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics { idle_heaps: self.idle_heaps() as u64, ..self.shared.roster.sums() }
     }
 
     /// How many heaps wait for a mutator.

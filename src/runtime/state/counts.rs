@@ -8,6 +8,8 @@ use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
 use crate::runtime::metrics::{EngineCalls, Live, Metrics};
+use crate::runtime::watch::Watch;
+use crate::runtime::words::Shown;
 
 use super::State;
 
@@ -19,11 +21,6 @@ impl State {
             objects: allocated.objects - gone.iter().map(|tally| tally.objects).sum::<u64>(),
             bytes: allocated.bytes - gone.iter().map(|tally| tally.bytes).sum::<u64>(),
         }
-    }
-
-    /// Bytes of raw blocks in use.
-    pub(super) fn blocks(&self) -> u64 {
-        self.in_use() - (self.allocated.get().bytes - self.pending.freed().bytes)
     }
 
     /// The areas of the heap.
@@ -60,6 +57,24 @@ impl State {
 
     pub(in crate::runtime) fn metrics(&self) -> Metrics {
         self.sample(0);
+        self.show(0)
+    }
+
+    /// Shows other threads what has been counted, and returns it. `coming` bytes are charged and not yet allocated.
+    pub(in crate::runtime) fn show(&self, coming: u64) -> Metrics {
+        let metrics = self.count(coming);
+        self.display.show(Shown { attached: self.attached.get(), metrics });
+        metrics
+    }
+
+    pub(in crate::runtime) fn watch(&self) -> Watch {
+        self.display.watch()
+    }
+
+    fn count(&self, coming: u64) -> Metrics {
+        // Once, as other threads free meanwhile.
+        let in_use = self.in_use().saturating_sub(coming);
+        let objects = self.allocated.get().bytes - self.pending.freed().bytes;
         let calls = heartbeat::calls();
         Metrics {
             beats: self.clock.beats(),
@@ -69,8 +84,8 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            block_bytes: self.blocks(),
-            in_use_bytes: self.in_use(),
+            block_bytes: in_use.saturating_sub(objects),
+            in_use_bytes: in_use,
             peak_in_use_bytes: self.peak_in_use.get(),
             limit: self.limit(),
             ladder: self.ladder.get(),

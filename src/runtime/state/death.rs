@@ -129,6 +129,7 @@ impl State {
         this.retires_now.set(true);
         thread::find_current();
         heartbeat::detach_thread();
+        this.show(0);
         let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
         // SAFETY: not used afterwards (1).
         unsafe { State::finish(state) };
@@ -146,13 +147,15 @@ impl State {
         if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
             return;
         }
+        this.show(0);
         // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
         // No object is left, save those that were given up.
         let in_use = this.inherited.saturating_add(this.in_use());
-        let State { heap, shared, .. } = *this;
+        let State { heap, shared, place, .. } = *this;
+        shared.roster.leave(place);
         // SAFETY: no objects are left, and `in_use` counts the rest.
         if let Some(idle) = unsafe { heap.release(in_use) } {
             aside(|| shared.give_back(idle, in_use));

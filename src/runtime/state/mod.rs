@@ -21,8 +21,10 @@ use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
+use super::roster::Place;
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
+use super::watch::Display;
 
 type StepObserver = Box<dyn FnMut(&Step)>;
 
@@ -72,6 +74,10 @@ pub(super) struct State {
     /// Which allocation from now on is to fail; 0 for none.
     failing: Cell<u64>,
     ladder: Cell<Ladder>,
+    /// What other threads are shown.
+    display: Display,
+    /// Where they find it.
+    place: Place,
 }
 
 impl State {
@@ -84,6 +90,8 @@ impl State {
         limits: Limits,
     ) -> State {
         let eager = pacer.pacing().schedule() == Schedule::Eager;
+        let display = Display::new();
+        let place = shared.roster.enter(display.watch());
         let state = State {
             heap,
             next: Cell::new(core::ptr::null()),
@@ -115,8 +123,11 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
+            display,
+            place,
         };
         state.grant(false);
+        state.show(0);
         state
     }
 

@@ -1,5 +1,6 @@
 //! What the engine counts, and how it has laid its heaps out.
 
+use crate::heartbeat;
 use crate::sys::{self, engine};
 
 /// A figure that goes up and down.
@@ -22,9 +23,9 @@ impl From<sys::mi_stat_count_t> for Count {
 /// The engine's own statistics, of the process or, with [`Mutator::engine_stats`](crate::Mutator::engine_stats), of one heap.
 ///
 /// The engine adds the figures of a thread to those of its heap, and a heap's to those of the process, now and then: what it says
-/// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). Only what both versions count is here; for the rest
-/// there is `sys::mi_stats_get`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). What the engine maps is of the process and told at
+/// once. Only what both versions count is here; for the rest there is `sys::mi_stats_get`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EngineStats {
     /// Bytes of address space.
     pub reserved_bytes: Count,
@@ -48,10 +49,36 @@ pub struct EngineStats {
     pub purge_calls: i64,
     /// Arenas ever reserved.
     pub arenas: i64,
+    /// Size classes that have had pages, smallest first.
+    pub classes: Vec<ClassStats>,
 }
 
-impl From<&sys::mi_stats_t> for EngineStats {
-    fn from(stats: &sys::mi_stats_t) -> EngineStats {
+/// What the engine counts of a size class, without a look at its areas. [`SizeClass`] has what a walk over them finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClassStats {
+    /// Bytes from one block to the next ([`Area::stride`]). `None` for the last class, of blocks larger than those of all others.
+    pub stride: Option<usize>,
+    /// Pages. In the process's statistics, on version 2 as of the last time that each thread gave memory back
+    /// ([`release_memory`](crate::Mutator::release_memory)) or ended.
+    pub pages: Count,
+    /// Blocks. The engine counts those of a page when it looks at the page: when its free blocks have run out, and in a forced collect
+    /// ([`release_memory`](crate::Mutator::release_memory)); blocks kept at hand are in it. `None` on version 2, which does not
+    /// count them outside of its debug build.
+    pub blocks: Option<Count>,
+}
+
+impl EngineStats {
+    /// Allocates the list of classes.
+    pub(crate) fn new(stats: &sys::mi_stats_t) -> EngineStats {
+        let classes = stats.page_bins.iter().zip(&stats.malloc_bins).enumerate();
+        let used = classes.filter(|(_, (pages, _))| pages.total > 0);
+        let classes = used.map(|(bin, (pages, blocks))| ClassStats {
+            stride: engine::bin_stride(bin),
+            pages: (*pages).into(),
+            blocks: engine::COUNTS_BLOCKS.then(|| (*blocks).into()),
+        });
+        let classes = heartbeat::quietly(|| classes.collect());
+
         EngineStats {
             reserved_bytes: stats.reserved.into(),
             committed_bytes: stats.committed.into(),
@@ -64,6 +91,7 @@ impl From<&sys::mi_stats_t> for EngineStats {
             commit_calls: stats.commit_calls.total,
             purge_calls: stats.purge_calls.total,
             arenas: stats.arena_count.total,
+            classes,
         }
     }
 }
@@ -73,7 +101,7 @@ impl From<&sys::mi_stats_t> for EngineStats {
 /// # Cost
 /// The engine copies some kilobytes.
 pub fn stats() -> EngineStats {
-    EngineStats::from(&engine::process_stats())
+    EngineStats::new(&engine::process_stats())
 }
 
 /// An area of a heap: blocks of one size, side by side. mimalloc calls it a page, and shards a heap into many of them, each with

@@ -106,7 +106,7 @@ impl Heap {
     pub(crate) fn stats(&self) -> Result<EngineStats, Error> {
         // SAFETY: alive, and taken up by this thread.
         let stats = unsafe { engine::heap_stats(self.heap, self.local) }?;
-        Ok(EngineStats::from(&stats))
+        Ok(EngineStats::new(&stats))
     }
 
     /// Its areas. The blocks that are kept at hand go back first, so that what is in use is in use by somebody.

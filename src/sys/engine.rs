@@ -296,6 +296,27 @@ pub(crate) unsafe fn heap_stats(heap: NonNull<mi_heap_t>, local: NonNull<Local>)
     }
 }
 
+/// Whether blocks are counted by size class.
+pub(crate) const COUNTS_BLOCKS: bool = cfg!(engine = "v3");
+
+/// Bytes from one block to the next in a size class; `None` for that of the huge ones, which differ.
+pub(crate) fn bin_stride(bin: usize) -> Option<usize> {
+    if bin >= super::MI_BIN_HUGE {
+        return None;
+    }
+    #[cfg(engine = "v3")]
+    {
+        // SAFETY: any number may be asked about.
+        Some(unsafe { super::mi_stats_get_bin_size(bin) })
+    }
+    #[cfg(engine = "v2")]
+    {
+        // Its function for this is not exported. Words: 1 to 8, then four sizes to each doubling.
+        let words = if bin <= 8 { bin.max(1) } else { (5 + (bin + 3) % 4) << ((bin + 3) / 4 - 2) };
+        Some(words * size_of::<usize>())
+    }
+}
+
 /// Walks the areas of a heap.
 ///
 /// # Safety

@@ -131,6 +131,8 @@ mod aside;
 mod deferred;
 pub mod engine;
 mod error;
+#[cfg(feature = "metrics")]
+pub mod export;
 mod heartbeat;
 mod registry;
 mod runtime;

@@ -70,6 +70,14 @@ impl Metrics {
 }
 
 impl RuntimeMetrics {
+    /// Those of one mutator.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn of(metrics: Metrics) -> RuntimeMetrics {
+        let mut sums = RuntimeMetrics::default();
+        sums.add(metrics);
+        sums
+    }
+
     fn add(&mut self, metrics: Metrics) {
         // All fields, so that a new one is thought of here. Peaks and limits have no sum, and calls of the hook are a thread's.
         let Metrics {

@@ -312,7 +312,8 @@ pub(crate) fn bin_stride(bin: usize) -> Option<usize> {
     #[cfg(engine = "v2")]
     {
         // Its function for this is not exported. Words: 1 to 8, then four sizes to each doubling.
-        let words = if bin <= 8 { bin.max(1) } else { (5 + (bin + 3) % 4) << ((bin + 3) / 4 - 2) };
+        let place = bin.max(1) - 1;
+        let words = if place < 4 { place + 1 } else { (5 + place % 4) << (place / 4 - 1) };
         Some(words * size_of::<usize>())
     }
 }

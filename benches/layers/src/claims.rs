@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 4] = [
+const CLAIMS: [Claim; 5] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,
@@ -45,6 +45,13 @@ const CLAIMS: [Claim; 4] = [
         than: Layer::Deadline,
         beat_bytes: NO_BEATS,
         by: PAIRS..=6 * PAIRS,
+    },
+    Claim {
+        text: "a reading of a Watch is at most 300 instructions",
+        more: Layer::Reading,
+        than: Layer::Loop,
+        beat_bytes: NO_BEATS,
+        by: PAIRS..=300 * PAIRS,
     },
     // The control of the first: that handlers are seen when they are called.
     Claim {

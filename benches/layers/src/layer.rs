@@ -32,6 +32,8 @@ pub(crate) enum Layer {
     Deadline,
     /// As `Leaf`, with that deadline, and asking after it once a pair.
     Checked,
+    /// No allocation: one reading of a `Watch`.
+    Reading,
 }
 
 impl Layer {
@@ -54,6 +56,7 @@ impl Layer {
         (Layer::EveryThousand, "every-thousand", "Ref, leaf; a handler on every 1,000th beat"),
         (Layer::Deadline, "deadline", "Ref, leaf; a deadline set"),
         (Layer::Checked, "checked", "Ref, leaf; a deadline set and check_deadline"),
+        (Layer::Reading, "reading", "no block: a reading, Watch::metrics"),
     ];
 
     /// Those that are shown.

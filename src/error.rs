@@ -1,12 +1,13 @@
 //! The one error type for setting up, and out of memory as a value.
 
 use core::fmt;
+use std::borrow::Cow;
 
 /// Why something could not be set up. The [`kind`](Error::kind) is for programs, the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
-    text: String,
+    text: Cow<'static, str>,
 }
 
 /// What kind of error it is.
@@ -21,6 +22,10 @@ pub enum ErrorKind {
     EngineMismatch,
     /// The engine could not make a heap: out of memory, or of heaps.
     NoHeap,
+    /// Rust's global allocator had no memory for something of the crate's own. ([`OutOfMemory`] is about what the caller allocates.)
+    OutOfMemory,
+    /// No [wall](crate::Attach::wall) that is large enough is free, and no more can be reserved.
+    NoWall,
     /// The engine in use has no such thing: the other version does.
     Unsupported,
     /// The engine or the system refused: the text says what and why.
@@ -32,7 +37,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<Cow<'static, str>>) -> Error {
         Error { kind, text: text.into() }
     }
 

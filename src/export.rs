@@ -319,11 +319,11 @@ const OF_ENGINE: &[Figure<EngineStats>] = &[
     one("mimalloc_runtime_engine_purge_calls_total", "Calls to give memory back.", |stats| whole(stats.purge_calls)),
     one("mimalloc_runtime_engine_arenas_total", "Arenas ever reserved.", |stats| whole(stats.arenas)),
     each("mimalloc_runtime_engine_class_pages", "Pages of a size class.", "block_bytes", |stats| {
-        let pages = stats.classes.iter().map(|class| (block_bytes(class.stride), whole(class.pages.current)));
+        let pages = stats.classes().map(|class| (block_bytes(class.stride), whole(class.pages.current)));
         pages.collect()
     }),
     each("mimalloc_runtime_engine_class_blocks", "Blocks in use of a size class.", "block_bytes", |stats| {
-        let blocks = stats.classes.iter().filter_map(|class| {
+        let blocks = stats.classes().filter_map(|class| {
             let count = class.blocks?;
             Some((block_bytes(class.stride), whole(count.current)))
         });
@@ -345,8 +345,10 @@ mod tests {
 
     use super::*;
     use crate::deferred::Tally;
-    use crate::engine::{ClassStats, Count};
+    use crate::engine::Count;
     use crate::runtime::{EngineCalls, Live, Steps};
+    use crate::sys;
+    use crate::sys::engine::{COUNTS_BLOCKS, bin_stride};
 
     /// What was recorded, by name and labels.
     fn recorded(record: impl FnOnce()) -> BTreeMap<String, u64> {
@@ -468,11 +470,15 @@ mod tests {
     fn every_figure_of_the_engine_is_recorded() {
         let mut numbers = Numbers(0);
         let peaked = |numbers: &mut Numbers| Count { peak: numbers.next() as i64, ..numbers.count() };
-        let class = |stride, numbers: &mut Numbers| ClassStats {
-            stride,
-            pages: numbers.count(),
-            blocks: Some(numbers.count()),
-        };
+        // The class of 1 KiB, and the last.
+        let bins = [(0..sys::MI_BIN_HUGE).find(|bin| bin_stride(*bin) == Some(1024)).unwrap(), sys::MI_BIN_HUGE];
+        let mut raw = sys::mi_stats_t::new();
+        for bin in bins {
+            raw.page_bins[bin] = sys::mi_stat_count_t { current: numbers.next() as i64, peak: 0, total: 1 };
+            if COUNTS_BLOCKS {
+                raw.malloc_bins[bin].current = numbers.next() as i64;
+            }
+        }
         let stats = EngineStats {
             reserved_bytes: peaked(&mut numbers),
             committed_bytes: peaked(&mut numbers),
@@ -485,13 +491,14 @@ mod tests {
             commit_calls: numbers.next() as i64,
             purge_calls: numbers.next() as i64,
             arenas: numbers.next() as i64,
-            classes: vec![class(Some(1024), &mut numbers), class(None, &mut numbers)],
+            bins: EngineStats::from(&raw).bins,
         };
         let recorded = recorded(|| record_all(OF_ENGINE, &stats, &[]));
         each_once(&recorded, numbers.0);
         let name = "mimalloc_runtime_engine_class_pages block_bytes";
-        assert_eq!(recorded[&format!("{name}=1024")], stats.classes[0].pages.current as u64);
-        assert_eq!(recorded[&format!("{name}=larger")], stats.classes[1].pages.current as u64);
+        for (bin, word) in bins.into_iter().zip(["1024", "larger"]) {
+            assert_eq!(recorded[&format!("{name}={word}")], raw.page_bins[bin].current as u64);
+        }
     }
 
     #[test]

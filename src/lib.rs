@@ -27,6 +27,15 @@
 //! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it, and a deadline in beats
 //! ([`Mutator::set_deadline`]) ends a program at the same place wherever it runs.
 //!
+//! **Limits of memory.** The bytes that a mutator has in use can be limited ([`Attach::limit`]), and its heap be confined to memory
+//! of its own, a *wall* ([`Attach::wall`]): the engine itself cannot give it more. An allocation that finds no room first frees what
+//! is dead, then asks the embedder to let go of something ([`Mutator::on_pressure`]), and then is refused with
+//! [`OutOfMemory`], which gives the value back; the rest of the process goes on.
+//!
+//! **Interruption.** The VM's loop calls [`Mutator::poll`] at backward jumps and at calls, and ends the program when that returns
+//! an [`Interrupted`]: its fuel has run out or the deadline has passed, both of them at the same place in every run; a limit on
+//! time has passed; or another thread has asked for it ([`Interrupter`]).
+//!
 //! **The engine's hook.** mimalloc calls one C function of the process now and then. [`register_deferred_free`] is what of it
 //! can be had safely. It is not a clock.
 //!
@@ -67,12 +76,14 @@
 //!
 //! | code | runs | collect | attach; [`Mutator::areas`] | detach its own mutator | a panic | shown by |
 //! |---|---|---|---|---|---|---|
-//! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge) and [`safepoint`](Mutator::safepoint) | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
+//! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge), [`poll`](Mutator::poll) and [`safepoint`](Mutator::safepoint) | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
+//! | pressure handler, [`Mutator::on_pressure`] | as a beat handler; at [`PressureLevel::Full`], where an allocation finds no room | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_pressure_handler_…`, `limits` |
 //! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | yes | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
 //! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
 //! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
 //! | the same, [`HookCall::Forced`] | inside the engine, in [`release_memory`](Mutator::release_memory) and when memory has run out | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | the same |
 //! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
+//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint that is not itself within code of this table | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
 //! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
 //!
 //! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
@@ -83,8 +94,8 @@
 //! 1. Within a step of the same mutator, which a `Drop` that allocates can bring about: [`Stop::Busy`].
 //! 2. The compiler sees to that: whoever allocates, collects or reaches a safepoint borrows the mutator. Where a reference is
 //!    dropped under [`Schedule::Eager`], and where a container allocates through a `HeapRef`, nobody needs to.
-//! 3. For the next safepoint of the mutator, or of the thread for the handlers of the engine's hook: [`Mutator::safepoint`],
-//!    [`collect`](Mutator::collect), [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
+//! 3. For the next safepoint of the mutator, or of the thread for the handlers of the engine's hook: [`Mutator::poll`],
+//!    [`safepoint`](Mutator::safepoint), [`collect`](Mutator::collect), [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
 //!
 //! Whatever runs *within* a deferred-free handler, such as a `Drop` in a step that it takes, is bound by its row. The tests are in
 //! `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a `HeapRef`, and
@@ -99,7 +110,10 @@
 //! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
 //! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
-//! | deadlines | [`Mutator::set_deadline`], [`Mutator::check_deadline`], [`DeadlinePassed`], [`Mutator::child`] |
+//! | interruption | [`Mutator::poll`], [`Interrupted`]; [`Mutator::set_fuel`], [`Mutator::set_deadline`], [`Mutator::set_time_limit`], [`Mutator::child`] |
+//! | interruption by other threads | [`Interrupter`], [`Mutator::clear_stop`] |
+//! | limits of memory | [`Attach::limit`], [`Mutator::set_limit`], [`Mutator::in_use`], [`counted_bytes`]; [`Attach::wall`], [`Mutator::wall`], [`Runtime::walls`], [`Walls`] |
+//! | when memory is short | [`Mutator::on_pressure`], [`Pressure`], [`PressureLevel`], [`Attach::pressure_at`]; [`Rung`], [`Ladder`]; [`Mutator::fail_allocation`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Mutator::metrics`], [`Metrics`], [`Live`], [`Steps`], [`EngineCalls`]; [`Mutator::observe_steps`], [`Step`], [`Cause`]; [`Mutator::areas`], [`Mutator::engine_stats`] |
@@ -136,6 +150,7 @@ pub mod engine;
 mod error;
 #[cfg(feature = "metrics")]
 pub mod export;
+mod fallible;
 mod heartbeat;
 mod registry;
 mod runtime;
@@ -147,13 +162,13 @@ pub use deferred::{
     Tally, Trace, Tracer, TypeInfo, TypeKey, counted_bytes,
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
-pub use heartbeat::{Beat, DeadlinePassed, HookCall, Registration, register_deferred_free};
+pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Ladder, Latency, Live, Metrics, Mutator,
-    Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, Step, Steps, Subscription, Tail, Untyped,
-    Watch, When, raw,
+    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Ladder, Latency,
+    Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, Step, Steps,
+    Subscription, Tail, Untyped, Walls, Watch, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -6,11 +6,13 @@ use std::alloc::{GlobalAlloc, Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mimalloc_runtime::{
-    Beat, Budget, Cause, ChargingAlloc, HookCall, Mutator, Pacing, Ref, Runtime, Trace, When, register_deferred_free,
+    Beat, Budget, Cause, ChargingAlloc, HookCall, Interrupted, Mutator, Pacing, Ref, Runtime, Trace, When,
+    register_deferred_free,
 };
 
 #[global_allocator]
@@ -188,6 +190,53 @@ fn equal_programs_have_equal_beats() {
     // Strings and objects: more than the objects alone would make.
     let objects = 3_000 * 48;
     assert!(first.2 > objects / BEAT, "{}", first.2);
+}
+
+/// Fuel and deadlines: at the same poll in every run, with whatever other threads ask for and time limits besides.
+#[test]
+fn equal_programs_are_interrupted_at_the_same_poll() {
+    /// Where a program that goes on until it is interrupted is then.
+    fn run(deadline: Option<u64>, fuel: Option<u64>, disturbed: bool) -> (Interrupted, u64, u64, u64) {
+        let attaching = Runtime::new().unwrap().attaching().beat_bytes(BEAT).unwrap();
+        let mutator = attaching.deadline(deadline).fuel(fuel).attach().unwrap();
+        let done = AtomicBool::new(false);
+        let mut polls = 0;
+        thread::scope(|scope| {
+            if disturbed {
+                mutator.set_time_limit(Some(Duration::from_secs(3600)));
+                let (interrupter, done) = (mutator.interrupter(), &done);
+                let disturb = move || {
+                    while !done.load(Ordering::Relaxed) {
+                        assert!(interrupter.run_at_safepoint(|_| ()));
+                        interrupter.request_safepoint();
+                        thread::yield_now();
+                    }
+                };
+                scope.spawn(disturb);
+            }
+            // Starting a thread allocates here.
+            let started = mutator.charged();
+            let why = loop {
+                if let Err(why) = mutator.poll(3) {
+                    break why;
+                }
+                polls += 1;
+                allocate(polls as usize % 100);
+                drop(mutator.alloc(polls).unwrap());
+            };
+            done.store(true, Ordering::Relaxed);
+            (why, polls, mutator.charged() - started, mutator.fuel().unwrap_or(0))
+        })
+    }
+    let first = run(None, Some(10_000), false);
+    assert_eq!((first.0, first.1, first.3), (Interrupted::OutOfFuel, 3_333, 0));
+    let second = run(Some(100), None, false);
+    assert!(matches!(second.0, Interrupted::Deadline { deadline: 100, beats: 100 }));
+    for _ in 0..10 {
+        assert_eq!(run(None, Some(10_000), false), first);
+        assert_eq!(run(None, Some(10_000), true), first);
+        assert_eq!(run(Some(100), None, false), second);
+    }
 }
 
 /// What the crate allocates for the process is not charged: the first object of a type adds it to a table.

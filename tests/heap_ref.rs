@@ -13,8 +13,8 @@ use allocator_api2::vec::Vec as HeapVec;
 use bump_scope::Bump;
 use bump_scope::alloc::compat::AllocatorApi2V02Compat;
 use mimalloc_runtime::{
-    Budget, Cause, HeapRef, HookCall, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When, counted_bytes,
-    register_deferred_free,
+    Budget, Cause, HeapRef, HookCall, Interrupted, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When,
+    counted_bytes, register_deferred_free,
 };
 
 /// With a hasher that has no seed: the same map in every run.
@@ -472,6 +472,9 @@ fn the_mutator_may_be_detached_within_a_push() {
                     assert_eq!(*lent.alloc(7u64).unwrap(), 7);
                     assert!(lent.heap().allocate(Layout::new::<u64>()).is_err());
                     lent.on_beat(When::Every(1), |_, _| unreachable!("no beat after this one")).unwrap();
+                    lent.set_fuel(Some(1));
+                    assert_eq!([lent.poll(1), lent.poll(1)], [Ok(()), Err(Interrupted::OutOfFuel)]);
+                    assert!(!lent.interrupter().run_at_safepoint(|_| unreachable!("it has gone")));
                 }
             });
             subscribed.unwrap();

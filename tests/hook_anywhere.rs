@@ -57,6 +57,8 @@ static GLOBAL: Calls = Calls;
 /// The runtime that mutators come and go of.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
+const LEFT: Layout = Layout::new::<[u8; 100]>();
+
 #[derive(Trace)]
 struct Link(Option<Ref<Link>>);
 
@@ -73,6 +75,8 @@ fn everything(call: HookCall) {
     chain::<10>(&own);
     own.collect(Budget::Units(20));
     own.safepoint();
+    own.poll(1).unwrap();
+    assert!(own.interrupter().run_at_safepoint(|own| drop(own.alloc(Link(None)).unwrap())));
     assert_eq!(own.child().attach().err().map(|error| error.kind()), Some(ErrorKind::InHandler));
     let subscription = own.on_beat(When::Every(1), |_, _| ()).unwrap();
     assert!(own.unsubscribe(subscription));
@@ -80,7 +84,8 @@ fn everything(call: HookCall) {
     drop(engine::on_message(|_| ()));
     engine::deliver_messages();
     assert!(RUNTIME.get().unwrap().metrics().attached >= 1 && own.watch().is_attached());
-    Runtime::new().unwrap();
+    Runtime::new().unwrap().release_idle_heaps();
+    assert!(Runtime::walls().free <= 2);
     // Refused, with a text that is made under the lock of the options.
     let other = EngineOptions::new().purge(Purge::AtOnce);
     assert_eq!(Runtime::builder().engine(other).build().unwrap_err().kind(), ErrorKind::SettingConflict);
@@ -114,9 +119,15 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
     });
     called(|| {
         let subscriptions: Vec<_> = (0..20).map(|_| own.on_beat(When::Every(1), |_, _| ()).unwrap()).collect();
-        own.observe_steps(|_| drop(black_box(Box::new(1u64))));
+        own.observe_steps(|_| drop(black_box(Box::new(1u64)))).unwrap();
         chain::<1_000>(&own);
         subscriptions.into_iter().for_each(|subscription| assert!(own.unsubscribe(subscription)));
+    });
+    called(|| {
+        for _ in 0..20 {
+            assert!(own.interrupter().run_at_safepoint(|_| drop(black_box(Box::new(1u64)))));
+            own.poll(1).unwrap();
+        }
     });
     called(|| {
         let other = EngineOptions::new().purge(Purge::AtOnce);
@@ -135,12 +146,27 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
         others.into_iter().for_each(|mutator| _ = mutator.detach());
         runtime.release_idle_heaps();
     });
+    called(|| {
+        let walled = |bytes| runtime.attaching().wall(Some(bytes)).unwrap().attach();
+        let mutators = [walled(1).unwrap(), walled(1).unwrap()];
+        // With a text that is made under the lock of the walls.
+        let kind = walled(1 << 62).unwrap_err().kind();
+        assert_eq!(kind, if cfg!(feature = "v2") { ErrorKind::Refused } else { ErrorKind::NoWall });
+        let left = mutators.each_ref().map(|mutator| (mutator.allocate(LEFT).unwrap(), mutator.remote_free()));
+        mutators.into_iter().for_each(|mutator| _ = mutator.detach());
+        for (block, remote) in left {
+            // SAFETY: of the mutator that made `remote`, with this layout.
+            unsafe { remote.free(block, LEFT) }
+        }
+        let walls = Runtime::walls();
+        assert_eq!((walls.reserved, walls.free + walls.lost), (2, 2));
+    });
     // During a walk no handler may come to make a `RemoteFree`, with which another thread could free into the heap.
     assert_eq!(called(|| assert!(!own.areas().unwrap().is_empty())), 0);
     called(|| _ = own.release_memory());
     OWN.take();
     drop(registration);
-    own.observe_steps(|_| ());
+    own.observe_steps(|_| ()).unwrap();
     assert!(own.collect(Budget::Unbounded).is_done());
     assert_eq!(own.metrics().live.now.objects, 0);
 }

@@ -1,13 +1,13 @@
 //! The table of object types: from the 16 bits in a header to what the drain must know about the object.
 
 use core::any::{Any, TypeId};
+use core::cell::UnsafeCell;
 use core::hash::{Hash, Hasher};
-use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-
-use crate::aside::aside;
 
 use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
 use super::pending::{Pending, WHOLE};
@@ -120,10 +120,24 @@ struct Entry {
     info: TypeInfo,
 }
 
-/// Invariant TABLE: a place is null or points to an [`Entry`] that is never freed and never changes; once set it stays; a
-/// type stands at the first free place from its home on. Written under [`WRITERS`], read without a lock: the Release of the
-/// one store to a place pairs with the Acquire of every load.
-static TABLE: [AtomicPtr<Entry>; TYPES] = [const { AtomicPtr::new(ptr::null_mut()) }; TYPES];
+/// A place for a type. Of a size by which no multiplication is needed to find it.
+#[repr(align(128))]
+struct Place {
+    is_set: AtomicBool,
+    entry: UnsafeCell<MaybeUninit<Entry>>,
+}
+
+// SAFETY: by TABLE the entry is written once, and read only after that.
+unsafe impl Sync for Place {}
+
+/// Eight megabytes of zeros, of which the system provides the pages in use: a type is entered without an allocation, which could
+/// fail, and found without following a pointer.
+///
+/// Invariant TABLE: the entry of a place is written once, under [`WRITERS`], before the place is set; then it never changes. A type
+/// stands at the first free place from its home on. Read without a lock: the Release of the one store that sets a place
+/// pairs with the Acquire of every load.
+static TABLE: [Place; TYPES] =
+    [const { Place { is_set: AtomicBool::new(false), entry: UnsafeCell::new(MaybeUninit::uninit()) } }; TYPES];
 
 /// The number of types in the table.
 static WRITERS: Mutex<usize> = Mutex::new(0);
@@ -155,17 +169,27 @@ impl TypeKey {
     /// What the table holds for this key.
     #[inline(always)]
     pub(crate) fn info(self) -> &'static TypeInfo {
-        let entry = TABLE[self.0 as usize].load(Ordering::Acquire);
-        debug_assert!(!entry.is_null());
-        // SAFETY: a key is only ever made by `of`, after the entry was set, and then TABLE holds.
-        unsafe { &(*entry).info }
+        let place = &TABLE[self.0 as usize];
+        debug_assert!(place.is_set.load(Ordering::Acquire));
+        // SAFETY: by TABLE not written any more: a key is only ever made by `of`, after its place was set, and whoever has
+        // the key comes after that.
+        let entry = unsafe { &*place.entry.get() };
+        // SAFETY: as above.
+        let entry = unsafe { entry.assume_init_ref() };
+        &entry.info
     }
 }
 
 #[inline(always)]
 fn entry(place: u16) -> Option<&'static Entry> {
-    // SAFETY: TABLE.
-    unsafe { TABLE[place as usize].load(Ordering::Acquire).as_ref() }
+    let place = &TABLE[place as usize];
+    if !place.is_set.load(Ordering::Acquire) {
+        return None;
+    }
+    // SAFETY: by TABLE not written any more.
+    let entry = unsafe { &*place.entry.get() };
+    // SAFETY: by TABLE written.
+    Some(unsafe { entry.assume_init_ref() })
 }
 
 /// Where the search for a type begins. The compiler knows a type's id, so this is a constant in optimised code.
@@ -199,20 +223,15 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
     if let Ok(found) = find(id, home) {
         return found;
     }
-    // The table is the process's: who comes first should not pay for it.
-    aside(|| add(id, info, home))
-}
-
-fn add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
-    // Made before the lock is taken: the allocation may be the one in which the engine calls its hook, and a handler may
-    // want the lock.
-    let entry = Box::new(Entry { id, info: *info });
     let mut types = WRITERS.lock();
     match find(id, home) {
         Ok(found) => found,
         Err(Some(free)) => {
             *types += 1;
-            TABLE[free as usize].store(Box::leak(entry), Ordering::Release);
+            let place = &TABLE[free as usize];
+            // SAFETY: not set, so nobody reads it, and by the lock nobody else writes it.
+            unsafe { (*place.entry.get()).write(Entry { id, info: *info }) };
+            place.is_set.store(true, Ordering::Release);
             TypeKey(free)
         }
         Err(None) => panic!("more than {} types of objects: the type in a header has 16 bits", *types),

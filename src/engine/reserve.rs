@@ -25,9 +25,6 @@ pub struct Reserve {
     large_pages: bool,
 }
 
-/// Arenas are of whole multiples of this: version 3 would round down to it, and so give less than was asked for.
-const STEP: usize = 32 << 20;
-
 impl Reserve {
     /// So many bytes, rounded up to a multiple of 32 MiB.
     pub fn bytes(bytes: usize) -> Reserve {
@@ -51,7 +48,10 @@ impl Reserve {
     /// - [`ErrorKind::InvalidSetting`] for nothing at all, or for more than the address space has.
     /// - [`ErrorKind::Refused`] when the system has not so much.
     pub fn reserve(self) -> Result<usize, Error> {
-        let bytes = self.bytes.checked_next_multiple_of(STEP).filter(|bytes| (1..=isize::MAX as usize).contains(bytes));
+        let bytes = self
+            .bytes
+            .checked_next_multiple_of(engine::ARENA_STEP)
+            .filter(|bytes| (1..=isize::MAX as usize).contains(bytes));
         let Some(bytes) = bytes else {
             return Err(Error::new(
                 ErrorKind::InvalidSetting,

@@ -1,6 +1,7 @@
 //! What the engine counts, and how it has laid its heaps out.
 
-use crate::heartbeat;
+use core::fmt;
+
 use crate::sys::{self, engine};
 
 /// A figure that goes up and down.
@@ -25,7 +26,7 @@ impl From<sys::mi_stat_count_t> for Count {
 /// The engine adds the figures of a thread to those of its heap, and a heap's to those of the process, now and then: what it says
 /// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). What the engine maps is of the process and told at
 /// once. Only what both versions count is here; for the rest there is `sys::mi_stats_get`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineStats {
     /// Bytes of address space.
     pub reserved_bytes: Count,
@@ -49,8 +50,34 @@ pub struct EngineStats {
     pub purge_calls: i64,
     /// Arenas ever reserved.
     pub arenas: i64,
-    /// Size classes that have had pages, smallest first.
-    pub classes: Vec<ClassStats>,
+    pub(crate) bins: Bins,
+}
+
+/// Pages and blocks of each of the engine's size classes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bins([(Count, Count); sys::MI_BIN_HUGE + 1]);
+
+impl Default for Bins {
+    fn default() -> Bins {
+        Bins([Default::default(); sys::MI_BIN_HUGE + 1])
+    }
+}
+
+impl fmt::Debug for Bins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.classes()).finish()
+    }
+}
+
+impl Bins {
+    fn classes(&self) -> impl Iterator<Item = ClassStats> {
+        let used = self.0.iter().enumerate().filter(|(_, (pages, _))| pages.total > 0);
+        used.map(|(bin, (pages, blocks))| ClassStats {
+            stride: engine::bin_stride(bin),
+            pages: *pages,
+            blocks: engine::COUNTS_BLOCKS.then_some(*blocks),
+        })
+    }
 }
 
 /// What the engine counts of a size class, without a look at its areas. [`SizeClass`] has what a walk over them finds.
@@ -68,17 +95,14 @@ pub struct ClassStats {
 }
 
 impl EngineStats {
-    /// Allocates the list of classes.
-    pub(crate) fn new(stats: &sys::mi_stats_t) -> EngineStats {
-        let classes = stats.page_bins.iter().zip(&stats.malloc_bins).enumerate();
-        let used = classes.filter(|(_, (pages, _))| pages.total > 0);
-        let classes = used.map(|(bin, (pages, blocks))| ClassStats {
-            stride: engine::bin_stride(bin),
-            pages: (*pages).into(),
-            blocks: engine::COUNTS_BLOCKS.then(|| (*blocks).into()),
-        });
-        let classes = heartbeat::quietly(|| classes.collect());
+    /// The size classes that have had pages, smallest first.
+    pub fn classes(&self) -> impl Iterator<Item = ClassStats> {
+        self.bins.classes()
+    }
+}
 
+impl From<&sys::mi_stats_t> for EngineStats {
+    fn from(stats: &sys::mi_stats_t) -> EngineStats {
         EngineStats {
             reserved_bytes: stats.reserved.into(),
             committed_bytes: stats.committed.into(),
@@ -91,7 +115,7 @@ impl EngineStats {
             commit_calls: stats.commit_calls.total,
             purge_calls: stats.purge_calls.total,
             arenas: stats.arena_count.total,
-            classes,
+            bins: Bins(core::array::from_fn(|bin| (stats.page_bins[bin].into(), stats.malloc_bins[bin].into()))),
         }
     }
 }
@@ -101,7 +125,7 @@ impl EngineStats {
 /// # Cost
 /// The engine copies some kilobytes.
 pub fn stats() -> EngineStats {
-    EngineStats::new(&engine::process_stats())
+    EngineStats::from(&engine::process_stats())
 }
 
 /// An area of a heap: blocks of one size, side by side. mimalloc calls it a page, and shards a heap into many of them, each with

@@ -1,7 +1,6 @@
 //! The heartbeat: a clock of the program's own allocation.
 
 use core::cell::Cell;
-use core::fmt;
 
 /// One tick of a mutator's heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,26 +11,6 @@ pub struct Beat {
     /// Rust's own allocations are charged ([`ChargingAlloc`](crate::ChargingAlloc)).
     pub passed: u64,
 }
-
-/// A deadline in heartbeats has passed.
-///
-/// What [`Mutator::check_deadline`](crate::Mutator::check_deadline) returns. As the heartbeat is a function of the program
-/// alone, it comes at the same place on every machine and in every build.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DeadlinePassed {
-    /// The number of the beat that was the deadline.
-    pub deadline: u64,
-    /// How many beats have passed.
-    pub beats: u64,
-}
-
-impl fmt::Display for DeadlinePassed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the deadline of {} heartbeats has passed: it is beat {}", self.deadline, self.beats)
-    }
-}
-
-impl core::error::Error for DeadlinePassed {}
 
 /// Counts the bytes that a mutator allocates, and says when something is due.
 ///
@@ -87,10 +66,10 @@ impl Clock {
         bytes
     }
 
-    /// Whether more was charged than granted.
+    /// What is left of the grant: negative when more was charged.
     #[inline(always)]
-    pub(crate) fn is_overdrawn(&self) -> bool {
-        self.credit.get() < 0
+    pub(crate) fn credit(&self) -> i64 {
+        self.credit.get()
     }
 
     /// Bytes charged since the mutator was attached.
@@ -136,12 +115,10 @@ impl Clock {
         self.deadline.set(deadline.unwrap_or(u64::MAX));
     }
 
-    /// Whether the deadline has passed. A beat is counted in the very allocation that completes it, so there is nothing to do
-    /// on the allocation path.
-    #[inline(always)]
-    pub(crate) fn check_deadline(&self) -> Result<(), DeadlinePassed> {
-        let (deadline, beats) = (self.deadline.get(), self.beats.get());
-        if beats < deadline { Ok(()) } else { Err(DeadlinePassed { deadline, beats }) }
+    /// The deadline, if it has passed. A beat is counted in the very allocation that completes it, so there is nothing to do on
+    /// the allocation path.
+    pub(crate) fn passed_deadline(&self) -> Option<u64> {
+        Some(self.deadline.get()).filter(|deadline| *deadline <= self.beats.get())
     }
 
     /// The beat that is due, if one is.

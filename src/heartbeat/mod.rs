@@ -9,7 +9,7 @@ mod clock;
 mod handler;
 mod hook;
 
-pub use clock::{Beat, DeadlinePassed};
+pub use clock::Beat;
 pub use handler::{Registration, register_deferred_free};
 pub use hook::HookCall;
 

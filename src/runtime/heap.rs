@@ -9,15 +9,20 @@ use std::sync::Arc;
 use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
 use super::magazine::MOST_BLOCKS;
 use super::magazine::{Class, Magazines};
+use super::wall::Wall;
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
 #[derive(Debug)]
-pub(crate) struct IdleHeap(NonNull<mi_heap_t>);
+pub(crate) struct IdleHeap {
+    heap: NonNull<mi_heap_t>,
+    wall: Option<Wall>,
+}
 
 // SAFETY: where heaps are bound to their thread, none is ever idle (`Heap::release` gives it up there); elsewhere the
 // engine lets any thread take a heap up.
@@ -26,16 +31,35 @@ unsafe impl Send for IdleHeap {}
 impl IdleHeap {
     pub(crate) fn new() -> Result<IdleHeap, Error> {
         heap_is_made();
-        engine::heap_new().map(IdleHeap).ok_or_else(no_heap)
+        engine::heap_new().map(|heap| IdleHeap { heap, wall: None }).ok_or_else(no_heap)
     }
 
-    /// Gives the heap back to the engine.
+    /// A heap that takes its memory from within `wall`.
+    fn within(wall: Wall) -> Result<IdleHeap, Error> {
+        heap_is_made();
+        match engine::heap_new_in(wall.arena()) {
+            Some(heap) => Ok(IdleHeap { heap, wall: Some(wall) }),
+            None => {
+                wall.give_back();
+                Err(no_heap())
+            }
+        }
+    }
+
+    pub(crate) fn is_walled(&self) -> bool {
+        self.wall.is_some()
+    }
+
+    /// Gives the heap back to the engine, and its wall to the next heap.
     ///
     /// # Safety
     /// 1. No block of it is allocated, so no thread can be freeing into it.
     pub(crate) unsafe fn destroy(self) {
         // SAFETY: nobody uses the heap: it is idle, and has no blocks (1).
-        unsafe { sys::mi_heap_destroy(self.0.as_ptr()) }
+        unsafe { sys::mi_heap_destroy(self.heap.as_ptr()) }
+        if let Some(wall) = self.wall {
+            wall.give_back();
+        }
     }
 }
 
@@ -52,6 +76,7 @@ pub(crate) struct Heap {
     heap: NonNull<mi_heap_t>,
     local: NonNull<engine::Local>,
     magazines: Magazines,
+    wall: Option<Wall>,
 }
 
 impl Heap {
@@ -60,34 +85,55 @@ impl Heap {
     /// When there is no memory; the heap is given back.
     pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, (IdleHeap, Error)> {
         // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
-        let Some(local) = (unsafe { engine::local(idle.0) }) else { return Err((idle, no_heap())) };
-        let heap = Heap { heap: idle.0, local, magazines: Magazines::new() };
+        let Some(local) = (unsafe { engine::local(idle.heap) }) else { return Err((idle, no_heap())) };
+        let heap = Heap { heap: idle.heap, local, magazines: Magazines::new(), wall: idle.wall };
         // The first use, made here: inside a callback it would deadlock. Out of memory the engine hands out a placeholder
         // that fails every allocation, which shows here too.
-        let Some(probe) = heap.malloc(16, 16) else { return Err((idle, no_heap())) };
+        let Some(probe) = heap.malloc(16, 16) else {
+            return Err((IdleHeap { heap: heap.heap, wall: heap.wall }, no_heap()));
+        };
         // SAFETY: allocated above with this size and alignment.
         unsafe { heap.free(probe, 16, 16) };
         Ok(heap)
     }
 
+    /// A heap for this thread in a wall of at least so many bytes.
+    ///
+    /// # Errors
+    /// Those of [`Wall::take`], and when there is no memory for the heap's own data.
+    pub(crate) fn walled(bytes: u64) -> Result<Heap, Error> {
+        let idle = IdleHeap::within(Wall::take(bytes)?)?;
+        Heap::take_up(idle).map_err(|(idle, error)| {
+            // SAFETY: made above, and nothing has been allocated from it since.
+            unsafe { idle.destroy() };
+            error
+        })
+    }
+
     /// Ends the pairing. `None` where a heap cannot go to another thread; what is allocated in it stays valid all the same.
     ///
     /// # Safety
-    /// 1. If `in_use` is 0, no block of the heap is allocated any more.
-    pub(crate) unsafe fn release(self, in_use: u64) -> Option<IdleHeap> {
+    /// 1. If it is `empty`, no block of the heap is allocated any more.
+    pub(crate) unsafe fn release(self, empty: bool) -> Option<IdleHeap> {
         self.free_kept();
         // SAFETY: this thread's, and given up here.
         unsafe { engine::release_local(self.local) };
-        let idle = IdleHeap(self.heap);
+        let idle = IdleHeap { heap: self.heap, wall: self.wall };
         if !engine::HEAP_IS_THREAD_BOUND {
             return Some(idle);
         }
-        if in_use == 0 {
+        if empty {
             // SAFETY: empty (1).
             unsafe { idle.destroy() };
+        } else if let Some(wall) = idle.wall {
+            wall.lose();
         }
         // Otherwise it stays with its thread, at whose end the engine passes its blocks on.
         None
+    }
+
+    pub(crate) fn wall(&self) -> Option<&Wall> {
+        self.wall.as_ref()
     }
 
     #[cfg(test)]
@@ -106,20 +152,21 @@ impl Heap {
     pub(crate) fn stats(&self) -> Result<EngineStats, Error> {
         // SAFETY: alive, and taken up by this thread.
         let stats = unsafe { engine::heap_stats(self.heap, self.local) }?;
-        Ok(EngineStats::new(&stats))
+        Ok(EngineStats::from(&stats))
     }
 
     /// Its areas. The blocks that are kept at hand go back first, so that what is in use is in use by somebody.
     ///
     /// # Safety
     /// 1. No other thread frees into the heap meanwhile.
-    pub(crate) unsafe fn areas(&self) -> Vec<Area> {
+    pub(crate) unsafe fn areas(&self) -> Result<Vec<Area>, Error> {
         self.free_kept();
         let mut count = 0;
         // SAFETY: alone (1).
         unsafe { engine::visit_areas(self.heap, &mut |_| count += 1) };
         // The walk holds a lock, so memory is there before it; and this thread makes no area meanwhile.
-        let mut areas = Vec::with_capacity(count);
+        let mut areas = Vec::new();
+        areas.try_reserve_exact(count).map_err(|_| fallible::out_of_memory())?;
         // SAFETY: as above; nothing is allocated.
         unsafe {
             engine::visit_areas(self.heap, &mut |area| {
@@ -128,7 +175,7 @@ impl Heap {
                 }
             });
         }
-        areas
+        Ok(areas)
     }
 
     /// # Safety

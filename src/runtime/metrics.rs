@@ -84,28 +84,26 @@ pub struct Live {
 }
 
 /// What is tried when an allocation finds no room, in this order, until it does: because the limit would be passed, or because the
-/// engine has no memory.
+/// engine has no memory. (Before it says so, the engine has gone through the heap's pages itself, and does so again in each new
+/// try.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rung {
     /// Free blocks that are kept at hand go back to the engine, and dead objects are freed: of a limit as many bytes as it would be
     /// passed by, else all. **Not bounded** in units.
     Drain,
-    /// The engine sorts its pages. Only when it had no memory: a limit counts nothing that this would free. **Not bounded.**
-    Collect,
-    /// The handlers of [`Mutator::on_pressure`](crate::Mutator::on_pressure) are called with
+    /// The handlers of [`Mutator::on_pressure`](crate::Mutator::on_pressure), if there are any, are called with
     /// [`PressureLevel::Full`](crate::PressureLevel::Full), and what dies of it is freed. As long as they take.
     Pressure,
 }
 
 impl Rung {
     /// All of them, in their order.
-    pub const ALL: [Rung; 3] = [Rung::Drain, Rung::Collect, Rung::Pressure];
+    pub const ALL: [Rung; 2] = [Rung::Drain, Rung::Pressure];
 
     /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Rung::Drain => "drain",
-            Rung::Collect => "collect",
             Rung::Pressure => "pressure",
         }
     }

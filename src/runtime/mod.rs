@@ -7,9 +7,12 @@ mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
 mod heap_ref;
+mod interrupt;
+mod leftovers;
 mod magazine;
 mod metrics;
 mod mutator;
+mod pool;
 mod pressure;
 pub mod raw;
 mod roster;
@@ -19,6 +22,7 @@ mod state;
 mod subscribers;
 mod tail;
 mod thread;
+mod wall;
 mod watch;
 mod words;
 
@@ -27,10 +31,12 @@ pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
 #[cfg(feature = "allocator_api2")]
 pub use heap_ref::HeapRef;
+pub use interrupt::{Interrupted, Interrupter};
 pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, RuntimeMetrics, Step, Steps};
 pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
+pub use wall::Walls;
 pub use watch::Watch;

@@ -5,15 +5,16 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
-use crate::engine::{Area, EngineStats, deliver_messages, has_messages};
+use crate::engine::{Area, EngineStats};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, OutOfMemory};
-use crate::heartbeat::{self, Beat, DeadlinePassed};
+use crate::fallible;
+use crate::heartbeat::{self, Beat};
 use crate::sys::engine;
 use crate::traced::in_span;
 
@@ -21,6 +22,7 @@ use super::handle::{Allocation, Ref};
 use super::heap::{Heap, MOST_BYTES, RemoteFree};
 #[cfg(feature = "allocator_api2")]
 use super::heap_ref::HeapRef;
+use super::interrupt::{Interrupted, Interrupter};
 #[cfg(doc)]
 use super::metrics::Rung;
 use super::metrics::{Cause, Metrics, Step};
@@ -31,6 +33,7 @@ use super::setup::Attach;
 use super::state::{State, resume_if_possible};
 use super::subscribers::{Subscription, When};
 use super::thread;
+use super::wall::Wall;
 use super::watch::Watch;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
@@ -87,7 +90,8 @@ impl Mutator {
     /// A new object that holds `value`, and the first reference to it.
     ///
     /// # Errors
-    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed.
+    /// [`OutOfMemory`], with the value, when the engine has no memory even after everything dead was freed: none at all, or
+    /// none within the [wall](Attach::wall).
     ///
     /// # Cost
     /// An engine allocation of `size_of::<T>() + 8` bytes, two counters and one branch. When an installment is due, a
@@ -126,44 +130,28 @@ impl Mutator {
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
         self.state().show(0);
-        self.report();
+        self.state().report(self);
         progress
     }
 
     /// A place where the embedder's own state is in order: takes the step and tells the beats that Rust's own allocations have
-    /// made due ([`ChargingAlloc`](crate::ChargingAlloc)), tells handlers of forced engine calls that they have not seen and of
-    /// the engine's messages, and resumes a panic of user code that was kept.
+    /// made due ([`ChargingAlloc`](crate::ChargingAlloc)), runs requests of other threads
+    /// ([`Interrupter::run_at_safepoint`]), tells handlers of forced engine calls that they have not seen and of the engine's
+    /// messages, and resumes a panic of user code that was kept.
     ///
-    /// Call it in the VM's loop, or call [`collect`](Mutator::collect), which does the same save for the first.
+    /// For a place at which the program cannot be interrupted: a VM's loop calls [`poll`](Mutator::poll), which does the same.
+    /// So does [`collect`](Mutator::collect), save for the first. Within a step or a handler of the engine's hook all but the
+    /// first waits.
     ///
     /// # Panics
     /// With the payload of the first panic of user code since the last safepoint.
     ///
     /// # Cost
-    /// Four loads when there is nothing to tell.
+    /// Five loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
         self.state().settle();
-        self.report();
-    }
-
-    #[inline]
-    fn report(&self) {
-        if self.state().has_parked_panic() || heartbeat::has_news() || has_messages() {
-            self.tell_news();
-        }
-    }
-
-    #[cold]
-    fn tell_news(&self) {
-        if self.state().is_draining() {
-            return;
-        }
-        heartbeat::take_unseen_forced();
-        deliver_messages();
-        if let Some(payload) = self.state().take_parked_panic().or_else(heartbeat::take_parked_panic) {
-            resume_unwind(payload);
-        }
+        self.state().report(self);
     }
 
     /// Gives memory back: frees everything dead, large blocks included, and returns unused pages to the operating system.
@@ -179,8 +167,87 @@ impl Mutator {
             engine::collect_forced();
         });
         self.state().show(0);
-        self.report();
+        self.state().report(self);
         progress
+    }
+
+    // ---- interruption ----
+
+    /// Whether the program may go on: for a VM's loop, at backward jumps and at calls, and for long work outside of it. Uses up
+    /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that what comes from the engine
+    /// (forced calls, messages, panics of handlers of its hook) may wait for the next beat.
+    ///
+    /// ```
+    /// use mimalloc_runtime::{Interrupted, Runtime};
+    /// let mutator = Runtime::new()?.attach()?;
+    /// mutator.set_fuel(Some(1_000));
+    /// let mut rounds = 0;
+    /// let why = loop {
+    ///     match mutator.poll(1) {
+    ///         Ok(()) => rounds += 1, // ... one round of the program's loop ...
+    ///         Err(why) => break why,
+    ///     }
+    /// };
+    /// assert_eq!((why, rounds), (Interrupted::OutOfFuel, 1_000));
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    ///
+    /// A program is interrupted where it polls and nowhere else: code that does not, such as a native function that sorts a
+    /// list, should poll with what its work costs. In code that the crate has called (a handler, a request, a `Drop` within a step) it works
+    /// as everywhere and uses up the same fuel, but leaves [`Interrupted::Stopped`] for the program's own next poll to return too.
+    ///
+    /// # Errors
+    /// Of several reasons to stop the first of
+    /// - [`Interrupted::OutOfFuel`] when `cost` was more than the fuel that was left, and from then on, until
+    ///   [`set_fuel`](Mutator::set_fuel);
+    /// - [`Interrupted::Deadline`] when the beat that is the deadline has passed, until
+    ///   [`set_deadline`](Mutator::set_deadline);
+    /// - [`Interrupted::Stopped`] once after [`Interrupter::stop`];
+    /// - [`Interrupted::TimedOut`] when the clock was found to be past the time limit, until
+    ///   [`set_time_limit`](Mutator::set_time_limit).
+    ///
+    /// # Panics
+    /// As [`safepoint`](Mutator::safepoint).
+    ///
+    /// # Cost
+    /// A subtraction, three loads and two branches when there is nothing to do, with whatever limits. With a time limit the clock
+    /// is read every 25 to 100 us.
+    #[inline(always)]
+    pub fn poll(&self, cost: u32) -> Result<(), Interrupted> {
+        if self.state().spend(cost) { self.state().poll_closer(self) } else { Ok(()) }
+    }
+
+    /// Sets how much fuel [`poll`](Mutator::poll) may use up; `None` for no limit. Exact: the poll that finds too little is the same in
+    /// every run, on every machine, whatever other limits there are. Its unit is the embedder's.
+    pub fn set_fuel(&self, fuel: Option<u64>) {
+        self.state().interrupts().set_fuel(fuel);
+    }
+
+    /// The fuel that is left; `None` without a limit.
+    pub fn fuel(&self) -> Option<u64> {
+        self.state().interrupts().fuel()
+    }
+
+    /// Sets a limit on time, from now on; `None` for none. [`poll`](Mutator::poll) returns [`Interrupted::TimedOut`] from the first
+    /// reading of the clock after it on, until a limit is set anew.
+    ///
+    /// There is no thread that watches. Polls read the clock each time that a certain sum of costs is used up, which is chosen so
+    /// that it takes 25 to 100 us, by how long the last took. So it comes late by about that; by as much as a poll becomes slower, for
+    /// its cost, from one reading to the next; and by as long as the program does not poll. Polls that cost nothing never
+    /// read it. The rest of the program goes by no clock: neither fuel nor beats depend on when it is read.
+    pub fn set_time_limit(&self, limit: Option<Duration>) {
+        self.state().interrupts().set_time_limit(limit);
+    }
+
+    /// Something with which other threads interrupt this mutator.
+    pub fn interrupter(&self) -> Interrupter {
+        self.state().interrupts().interrupter()
+    }
+
+    /// Takes back a stop ([`Interrupter::stop`]) that no poll has returned, and says whether there was one. For a VM that begins
+    /// another program, so that it does not end by a stop that was meant for the last.
+    pub fn clear_stop(&self) -> bool {
+        self.state().interrupts().clear_stop()
     }
 
     // ---- raw blocks ----
@@ -302,6 +369,9 @@ impl Mutator {
     /// It may do what a beat handler may do (the crate has a [table](crate#what-a-handler-may-do)), also raise the limit. While it
     /// runs it is not called anew.
     ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`].
+    ///
     /// ```
     /// # use mimalloc_runtime::{PressureLevel, Runtime};
     /// # use std::{cell::RefCell, rc::Rc};
@@ -312,7 +382,7 @@ impl Mutator {
     ///     if pressure.level == PressureLevel::Full {
     ///         emptied.borrow_mut().clear();
     ///     }
-    /// });
+    /// })?;
     /// for number in 0..1_000 {
     ///     let value = mutator.alloc([number; 100]).expect("the cache makes room");
     ///     cache.borrow_mut().push(value);
@@ -320,8 +390,8 @@ impl Mutator {
     /// # drop(cache);
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
-    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Subscription {
-        self.state().subscribe_to_pressure(Box::new(handler))
+    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Result<Subscription, Error> {
+        self.state().subscribe_to_pressure(fallible::boxed(handler)?)
     }
 
     /// Lets the `nth` allocation from now on fail, once, as if there were no room whatever is tried; 0 for none. Returns how many
@@ -368,7 +438,7 @@ impl Mutator {
     /// panics, the panic is kept for the next safepoint and the handler stays.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed.
+    /// [`ErrorKind::InvalidSetting`] for `When::Every(0)`, and for a beat that has passed; [`ErrorKind::OutOfMemory`].
     ///
     /// # Cost
     /// Nothing on the allocation path; at each beat, a look at each subscription.
@@ -386,7 +456,7 @@ impl Mutator {
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
     pub fn on_beat(&self, when: When, handler: impl FnMut(&Mutator, Beat) + 'static) -> Result<Subscription, Error> {
-        self.state().subscribe_to_beats(when, Box::new(handler))
+        self.state().subscribe_to_beats(when, fallible::boxed(handler)?)
     }
 
     /// Ends a subscription of this mutator. False if it has ended already.
@@ -433,8 +503,9 @@ impl Mutator {
         self.state().charge(bytes.min(MOST_BYTES as u64));
     }
 
-    /// Sets the deadline: the number of the beat on which it passes, counted from the attaching; `None` for no deadline. It
-    /// replaces the one before, which an inner limit should respect:
+    /// Sets the deadline: the number of the beat on which it passes, counted from the attaching; `None` for no deadline.
+    /// [`poll`](Mutator::poll) returns [`Interrupted::Deadline`] from the allocation on that completes the beat, until the deadline
+    /// is set anew. Nothing else is done about it. It replaces the one before, which an inner limit should respect:
     ///
     /// ```
     /// # use mimalloc_runtime::Runtime;
@@ -442,12 +513,12 @@ impl Mutator {
     /// let outer = mutator.deadline();
     /// let inner = mutator.beats() + 100;
     /// mutator.set_deadline(Some(outer.map_or(inner, |outer| outer.min(inner))));
-    /// // ... run, and ask check_deadline now and then ...
+    /// // ... run until poll returns an error ...
     /// mutator.set_deadline(outer);
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```
     pub fn set_deadline(&self, deadline: Option<u64>) {
-        self.state().clock().set_deadline(deadline);
+        self.state().set_deadline(deadline);
     }
 
     /// The deadline, as it was set.
@@ -455,31 +526,23 @@ impl Mutator {
         self.state().clock().deadline()
     }
 
-    /// Whether the deadline has passed: for a VM's loop to ask at its own safepoints. Nothing else is done about it.
-    ///
-    /// # Errors
-    /// [`DeadlinePassed`] from the allocation on that completed the beat; if that was one of Rust's own
-    /// ([`ChargingAlloc`](crate::ChargingAlloc)), from the next allocation by the mutator or safepoint on.
-    ///
-    /// # Cost
-    /// Two loads and a comparison here, nothing on the allocation path.
-    #[inline(always)]
-    pub fn check_deadline(&self) -> Result<(), DeadlinePassed> {
-        self.state().clock().check_deadline()
-    }
-
     /// Settings for a child: a mutator of the same runtime with the same pacing and beat, whose deadline is as many beats away
-    /// as this one's is now. `Send`: the child may be attached to another thread.
+    /// as this one's is now, with as much fuel as this one has now and the same limit, in a [wall](Attach::wall) of its own if this one
+    /// has one, as large as was asked for here. `Send`: the child may be attached to another thread.
     pub fn child(&self) -> Attach {
         self.state().child()
     }
 
     /// Calls `observer` after each collection step, in place of the observer set before.
     ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`]; the one before stays.
+    ///
     /// # Cost
     /// Two readings of the clock a step.
-    pub fn observe_steps(&self, observer: impl FnMut(&Step) + 'static) {
-        self.state().set_observer(Box::new(observer));
+    pub fn observe_steps(&self, observer: impl FnMut(&Step) + 'static) -> Result<(), Error> {
+        self.state().set_observer(fallible::boxed(observer)?);
+        Ok(())
     }
 
     /// What has been counted so far.
@@ -503,6 +566,11 @@ impl Mutator {
         self.state().heap.stats()
     }
 
+    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses: at least what was asked for. `None` if it has none.
+    pub fn wall(&self) -> Option<u64> {
+        self.state().heap.wall().map(Wall::bytes)
+    }
+
     /// The areas of this mutator's heap: how the engine has laid out its blocks, by size, and how full they are.
     /// [`SizeClass::of`](crate::engine::SizeClass::of) adds them up.
     ///
@@ -510,6 +578,7 @@ impl Mutator {
     /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left:
     ///   the engine's walk must have the heap to itself.
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free).
+    /// - [`ErrorKind::OutOfMemory`], as the list is Rust's own.
     ///
     /// # Cost
     /// Two walks over all areas: **not bounded**.

@@ -32,7 +32,7 @@ pub struct Pressure {
     pub level: PressureLevel,
     /// Bytes of blocks in use, and those that are to be allocated.
     pub in_use: u64,
-    /// The limit; `None` when there is none and the engine has no memory.
+    /// The limit, or the size of the wall if that is less; `None` when there is neither and the engine has no memory.
     pub limit: Option<u64>,
     /// At [`Full`](PressureLevel::Full), the bytes that must become free for the allocation to be made; if the engine has no
     /// memory, those of the allocation. 0 otherwise.
@@ -44,6 +44,8 @@ pub struct Pressure {
 pub(super) struct Limits {
     /// Of blocks in use.
     pub(super) bytes: Option<u64>,
+    /// Of the memory that the heap is confined to.
+    pub(super) wall: Option<u64>,
     pub(super) thresholds: Thresholds,
 }
 

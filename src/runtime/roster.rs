@@ -1,14 +1,14 @@
 //! The mutators of a runtime, as other threads see them.
 
-use std::collections::BTreeMap;
-
 use parking_lot::Mutex;
 
 use crate::deferred::Tally;
+use crate::error::Error;
+use crate::fallible;
 use crate::heartbeat;
 
 use super::metrics::{Ladder, Live, Metrics, RuntimeMetrics, Steps};
-use super::watch::Watch;
+use super::watch::{Display, Watch};
 use super::words::Shown;
 
 /// Which mutators there are, and what those that have ended counted.
@@ -20,29 +20,53 @@ pub(super) struct Roster(Mutex<List>);
 
 #[derive(Debug, Default)]
 struct List {
-    watches: BTreeMap<u64, Watch>,
+    /// In the order of their numbers.
+    watches: Vec<(u64, Watch)>,
+    /// How many more there is room for without an allocation, at least.
+    reserved: usize,
     next: u64,
     ended: RuntimeMetrics,
 }
 
-/// A place on the roster.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place(u64);
+/// A place on the roster for a mutator that is being attached.
+#[derive(Debug)]
+pub(super) struct Reservation<'a>(&'a Roster);
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().reserved -= 1;
+    }
+}
+
+impl Reservation<'_> {
+    /// Puts a mutator on the roster. Returns that with which it shows what it counts.
+    pub(super) fn enter(self) -> Display {
+        let mut list = self.0.0.lock();
+        let display = Display::new(list.next);
+        list.next += 1;
+        list.watches.push((display.number(), display.watch()));
+        display
+    }
+}
 
 impl Roster {
-    pub(super) fn enter(&self, watch: Watch) -> Place {
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn reserve(&self) -> Result<Reservation<'_>, Error> {
         let mut list = self.0.lock();
-        let place = list.next;
-        list.next += 1;
+        let room = list.reserved + 1;
         // Quietly, as the list allocates under the lock.
-        heartbeat::quietly(|| list.watches.insert(place, watch));
-        Place(place)
+        heartbeat::quietly(|| list.watches.try_reserve(room)).map_err(|_| fallible::out_of_memory())?;
+        list.reserved = room;
+        Ok(Reservation(self))
     }
 
     /// A mutator has ended, and what it has shown last is all it will have counted.
-    pub(super) fn leave(&self, place: Place) {
+    pub(super) fn leave(&self, display: Display) {
         let mut list = self.0.lock();
-        if let Some(watch) = heartbeat::quietly(|| list.watches.remove(&place.0)) {
+        let place = list.watches.binary_search_by_key(&display.number(), |(number, _)| *number);
+        if let Ok(place) = place {
+            let (_, watch) = list.watches.remove(place);
             list.ended.ended += 1;
             list.ended.add(watch.shown().metrics.of_ended());
         }
@@ -52,7 +76,7 @@ impl Roster {
     pub(super) fn sums(&self) -> RuntimeMetrics {
         let list = self.0.lock();
         let mut sums = list.ended;
-        for watch in list.watches.values() {
+        for (_, watch) in &list.watches {
             let Shown { attached, metrics } = watch.shown();
             *if attached { &mut sums.attached } else { &mut sums.lingering } += 1;
             sums.add(metrics);

@@ -1,26 +1,29 @@
 //! Runtimes: engine settings, the pool of idle heaps, and attaching threads.
 
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use crate::aside::aside;
 use crate::deferred::{Pacer, Pacing};
 use crate::engine::{EngineOptions, apply};
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::heartbeat::{self, Clock};
 use crate::sys;
 use crate::sys::engine;
 use crate::traced::in_span;
 
-use super::heap::{Heap, IdleHeap};
+use super::heap::Heap;
+use super::leftovers::Leftovers;
 use super::metrics::RuntimeMetrics;
 use super::mutator::Mutator;
+use super::pool::Pool;
 use super::pressure::{Limits, Thresholds};
 use super::roster::Roster;
 use super::state::State;
 use super::thread;
+use super::wall::{self, Wall, Walls};
 
 /// Which of the engine's options a runtime sets. They are the process's, not the runtime's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +64,9 @@ impl Builder {
     }
 
     /// How many heaps of detached mutators to keep for the next ones; 64 if not said. Each holds what its pages hold, some
-    /// 250 KiB at least. A heap that still has blocks in use is kept whatever the number: it cannot be given back.
+    /// 250 KiB at least. A heap of which raw blocks are in use still is kept whatever the number, until they have been freed
+    /// ([`RemoteFree`](crate::RemoteFree)); that is found out when the next mutator is detached. Heaps in walls ([`Attach::wall`])
+    /// are not among them: they end with their mutator.
     #[must_use]
     pub fn idle_heaps(self, heaps: usize) -> Builder {
         Builder { idle_heaps: heaps, ..self }
@@ -88,7 +93,7 @@ impl Builder {
         let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
         aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
-        let shared = Shared { idle: Mutex::new(Vec::new()), idle_heaps: self.idle_heaps, roster: Roster::default() };
+        let shared = Shared { pool: Pool::new(self.idle_heaps), roster: Roster::default() };
         Ok(Runtime { shared: Arc::new(shared) })
     }
 }
@@ -96,64 +101,8 @@ impl Builder {
 /// What the mutators of one runtime share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Heaps of detached mutators, and how many bytes of each were in use when it came.
-    idle: Mutex<Vec<(IdleHeap, u64)>>,
-    idle_heaps: usize,
+    pub(super) pool: Pool,
     pub(super) roster: Roster,
-}
-
-impl Shared {
-    /// A heap, and how many bytes of it earlier mutators have left in use.
-    fn take_heap(&self) -> Result<(Heap, u64), Error> {
-        let idle = self.idle.lock().pop();
-        let (idle, in_use) = match idle {
-            Some(idle) => idle,
-            None => (IdleHeap::new()?, 0),
-        };
-        match Heap::take_up(idle) {
-            Ok(heap) => Ok((heap, in_use)),
-            Err((idle, error)) => {
-                self.give_back(idle, in_use);
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes a heap of which so many bytes are in use.
-    pub(super) fn give_back(&self, heap: IdleHeap, in_use: u64) {
-        let mut idle = self.idle.lock();
-        if idle.len() < self.idle_heaps || in_use > 0 {
-            // An allocation under the lock: no handler may come to want it too.
-            heartbeat::quietly(|| idle.push((heap, in_use)));
-            return;
-        }
-        drop(idle);
-        // SAFETY: nothing in it is in use.
-        unsafe { heap.destroy() }
-    }
-
-    /// Gives idle heaps back to the engine, one at a time, so that nobody waits long for the lock.
-    fn release_idle(&self) -> usize {
-        let next = || {
-            let mut idle = self.idle.lock();
-            let at = idle.iter().position(|(_, in_use)| *in_use == 0)?;
-            Some(idle.swap_remove(at).0)
-        };
-        let mut released = 0;
-        while let Some(heap) = next() {
-            // SAFETY: nothing in it is in use.
-            unsafe { heap.destroy() }
-            released += 1;
-        }
-        released
-    }
-}
-
-impl Drop for Shared {
-    /// Heaps that are still in use somewhere stay: they cannot be given back.
-    fn drop(&mut self) {
-        self.release_idle();
-    }
 }
 
 /// A set of mutators that hand their heaps down to each other. Make as many as you like: two libraries in one program may
@@ -170,6 +119,7 @@ pub struct Attach {
     pacing: Pacing,
     beat_bytes: u64,
     deadline: Option<u64>,
+    fuel: Option<u64>,
     numa_node: Option<u32>,
     limits: Limits,
 }
@@ -203,6 +153,7 @@ impl Runtime {
             pacing: Pacing::default(),
             beat_bytes: Attach::BEAT_BYTES,
             deadline: None,
+            fuel: None,
             numa_node: None,
             limits: Limits::default(),
         }
@@ -219,13 +170,32 @@ impl Runtime {
 
     /// How many heaps wait for a mutator.
     pub fn idle_heaps(&self) -> usize {
-        self.shared.idle.lock().len()
+        self.shared.pool.len()
     }
 
-    /// Gives the heaps that wait for a mutator back to the engine, and says how many those were. Heaps of which blocks are still
-    /// in use stay. For a place that may wait.
+    /// How many of these can never be given back to the engine: blocks of them are in use that nobody can free any more, since the
+    /// last [`RemoteFree`](crate::RemoteFree) has gone, or objects were given up ([`Metrics::abandoned`](crate::Metrics::abandoned)).
+    /// The next mutators use what is left of them.
+    pub fn lost_heaps(&self) -> usize {
+        self.shared.pool.lost()
+    }
+
+    /// Gives the heaps that wait for a mutator back to the engine, and says how many those were; and to the operating system what
+    /// is free of the process's memory, walls included ([`Attach::wall`]). Heaps of which blocks are still in use stay. For a place
+    /// that may wait: **not bounded**.
     pub fn release_idle_heaps(&self) -> usize {
-        self.shared.release_idle()
+        let released = self.shared.pool.release_all();
+        wall::free_stranded();
+        // Within a handler the engine is at work, and not to be told to go through its memory.
+        if !heartbeat::in_handler() {
+            heartbeat::causing(engine::purge_arenas);
+        }
+        released
+    }
+
+    /// The walls of the process, those of all runtimes together.
+    pub fn walls() -> Walls {
+        wall::count()
     }
 }
 
@@ -233,18 +203,30 @@ impl Attach {
     /// The bytes of a heartbeat if nothing else is said: 64 KiB.
     pub const BEAT_BYTES: u64 = 64 << 10;
 
-    /// Settings like those of a mutator, for another one that has as many beats left.
-    pub(super) fn like(shared: &Arc<Shared>, pacing: Pacing, clock: &Clock, limits: Limits) -> Attach {
+    /// Settings like those of a mutator, for another one that has as many beats left, and so much fuel.
+    pub(super) fn like(
+        shared: &Arc<Shared>,
+        pacing: Pacing,
+        clock: &Clock,
+        fuel: Option<u64>,
+        limits: Limits,
+    ) -> Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
         let beat_bytes = clock.beat_bytes();
         let runtime = Runtime { shared: Arc::clone(shared) };
-        Attach { runtime, pacing, beat_bytes, deadline, numa_node: None, limits }
+        Attach { runtime, pacing, beat_bytes, deadline, fuel, numa_node: None, limits }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
     #[must_use]
     pub fn deadline(self, deadline: Option<u64>) -> Attach {
         Attach { deadline, ..self }
+    }
+
+    /// The fuel of the mutator's polls ([`Mutator::set_fuel`]); without limit if not said.
+    #[must_use]
+    pub fn fuel(self, fuel: Option<u64>) -> Attach {
+        Attach { fuel, ..self }
     }
 
     /// The NUMA node from which the heap takes its memory, as far as it can; none if not said. A number that the machine does not
@@ -274,6 +256,79 @@ impl Attach {
         Ok(Attach { limits: Limits { thresholds, ..self.limits }, ..self })
     }
 
+    /// Confines the heap to memory of its own, of so many bytes, rounded up to a multiple of 32 MiB ([`Mutator::wall`] tells what it
+    /// has become); no wall if not said, or `None`. The engine takes nothing for the heap from anywhere else: when the wall is full,
+    /// allocating gives [`OutOfMemory`](crate::OutOfMemory), and what is dropped then can be allocated again. Other mutators, of
+    /// the thread and of the process, notice nothing.
+    ///
+    /// # What fits
+    ///
+    /// The engine's own records lie within the wall, and blocks are rounded up to its size classes. Of a wall of 32 MiB, blocks of up to
+    /// 1 KiB fill 94 to 97 %, those of 1 MiB 85 to 90; of larger walls some per cent more. Sizes that go badly into the engine's pages
+    /// fill less: blocks of 12 MiB 75 %, those little larger than 64 KiB half on version 2. What is free in one size class is
+    /// available to another when a whole page of the engine is free.
+    ///
+    /// | | version 3 | version 2 |
+    /// |---|---|---|
+    /// | largest block, when there are small ones | 31 MiB; up to 220 MiB where a range of 32, 64, 96 MiB ... is free from a multiple of 32 MiB on | 16 MiB; in 64 MiB 31 MiB, and so on, 32 MiB and a little less than the wall |
+    /// | largest alignment | 64 KiB | 4 MiB; in 64 MiB and more 16 MiB |
+    ///
+    /// Larger ones are out of memory at once, also in an empty wall. [`EngineOptions::largest_in_arena`] holds for walls too.
+    ///
+    /// Outside of the wall lie the engine's record of the heap (version 3: 21 KiB, and 128 KiB for each GiB of the wall), the mutator,
+    /// some 3 KiB, and all that fields keep in Rust's own heap: a `Vec`'s buffer is confined only if it lies in the mutator's heap
+    /// (`HeapRef`).
+    ///
+    /// # Where walls come from
+    ///
+    /// A wall is an arena of the engine. There are few, and they cannot be given back; so the process keeps them in a pool, for all
+    /// runtimes, of which [`Runtime::walls`] tells. Attaching takes a free wall of the same size; else a new one, as long as they
+    /// come to 64 arenas at most (one for each; version 3 takes one for every 16 GiB); else the smallest free one that is larger. At
+    /// detach the heap is destroyed and the wall is free, if nothing of it is in use. Objects that live on keep it; when raw blocks were
+    /// left it is *stranded* until they have been freed ([`RemoteFree`](crate::RemoteFree)). On version 2, where a heap is bound to its
+    /// thread, a wall with blocks left in it is lost for good; so is, on both, that of a mutator that is leaked.
+    ///
+    /// # Cost
+    ///
+    /// Nothing while there is room. A new wall is mapped, and all of it promised by the system: where the system counts promises
+    /// (Windows, or Linux told not to overcommit), attaching fails rather than an allocation later. Its memory is touched as it is needed.
+    /// Every allocation that fails lets the engine go through the heap's pages and give back what is free in all of the process's arenas,
+    /// twice: **not bounded**, microseconds when the wall is full of live data. Under the default preset ([`Latency::Low`]) what a
+    /// destroyed heap has touched stays with the process, for the next mutator; [`Runtime::release_idle_heaps`] and
+    /// [`Mutator::release_memory`] give it back. A [NUMA node](Attach::numa_node) means nothing to a heap with a wall.
+    ///
+    /// ```
+    /// use mimalloc_runtime::{Ref, Runtime, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Link(Option<Ref<Link>>, u64);
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let script = runtime.attaching().wall(Some(20 << 20))?.attach()?;
+    /// assert_eq!(script.wall(), Some(32 << 20));
+    /// let mut list = None; // a script that never stops
+    /// let error = loop {
+    ///     match script.alloc(Link(list.take(), 7)) {
+    ///         Ok(link) => list = Some(link),
+    ///         Err(error) => break error, // with the value, and so the list
+    ///     }
+    /// };
+    /// assert!(script.metrics().live.now.bytes <= 32 << 20);
+    /// drop(error);
+    /// script.alloc(Link(None, 7)).expect("the list is dead");
+    /// # drop(script);
+    /// assert_eq!(Runtime::walls().free, 1);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSetting`] for 0 and for more than the address space has. Whether a wall is to be had turns out in
+    /// [`attach`](Attach::attach).
+    pub fn wall(self, bytes: Option<u64>) -> Result<Attach, Error> {
+        bytes.map_or(Ok(()), Wall::check)?;
+        Ok(Attach { limits: Limits { wall: bytes, ..self.limits }, ..self })
+    }
+
     /// How freeing is paced.
     #[must_use]
     pub fn pacing(self, pacing: Pacing) -> Attach {
@@ -298,7 +353,9 @@ impl Attach {
     /// Attaches a mutator to the current thread, with a heap of its own. A thread may have several.
     ///
     /// # Errors
-    /// - [`ErrorKind::NoHeap`] when memory or heaps have run out.
+    /// - [`ErrorKind::NoHeap`] when memory or heaps have run out; [`ErrorKind::OutOfMemory`] when Rust's own memory has.
+    /// - [`ErrorKind::NoWall`] when all [walls](Attach::wall) that could be reserved have been, and none that is large enough is free.
+    /// - [`ErrorKind::Refused`] when the system has no memory for a wall.
     /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free): the
     ///   engine would deadlock.
     pub fn attach(self) -> Result<Mutator, Error> {
@@ -312,14 +369,22 @@ impl Attach {
         // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
         heartbeat::quietly(|| {
             engine::init_thread();
-            let (heap, in_use) = self.runtime.shared.take_heap()?;
+            // First, as a heap would have to be given back again.
+            let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
+            let reservation = self.runtime.shared.roster.reserve()?;
+            let (heap, left) = match self.limits.wall {
+                None => self.runtime.shared.pool.take()?,
+                Some(bytes) => (Heap::walled(bytes)?, Leftovers::default()),
+            };
             // Also when none was asked for: whoever had the heap before may have.
             heap.set_numa_node(self.numa_node);
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
-            clock.set_deadline(self.deadline);
-            let state = State::new(heap, in_use, shared, Pacer::new(self.pacing), clock, self.limits);
-            let state = NonNull::from(Box::leak(Box::new(state)));
+            let pacer = Pacer::new(self.pacing);
+            let state = State::new(heap, left, shared, pacer, clock, self.limits, reservation.enter());
+            state.set_deadline(self.deadline);
+            state.interrupts().set_fuel(self.fuel);
+            let state = NonNull::from(Box::leak(place).write(state));
             heartbeat::attach_thread();
             // SAFETY: boxed, attached, on no list.
             unsafe { thread::enlist(state) };

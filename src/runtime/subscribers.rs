@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::heartbeat::{self, Beat};
 
 use super::mutator::Mutator;
@@ -114,12 +115,17 @@ impl<K, H: ?Sized> Default for Subscribers<K, H> {
 
 impl<K, H: ?Sized> Subscribers<K, H> {
     /// Adds a handler, and returns its id.
-    pub(super) fn add(&self, key: K, handler: Box<H>) -> u64 {
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`]; the handler is dropped.
+    pub(super) fn add(&self, key: K, handler: Box<H>) -> Result<u64, Error> {
         let id = self.next_id.get();
-        self.next_id.set(id + 1);
         // The engine may call its hook from within the list's growth, and a handler of that come back here.
-        heartbeat::quietly(|| self.list.borrow_mut().push(Subscriber { id, key, handler: Some(handler) }));
-        id
+        let room = heartbeat::quietly(|| self.list.borrow_mut().try_reserve(1));
+        room.map_err(|_| fallible::out_of_memory())?;
+        self.list.borrow_mut().push(Subscriber { id, key, handler: Some(handler) });
+        self.next_id.set(id + 1);
+        Ok(id)
     }
 
     /// Takes a handler off the list, and drops it unless it is running: then it goes when it returns. False if it is not there.

@@ -66,11 +66,17 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct Display {
     words: Writer<WORDS>,
+    /// On the roster of the runtime.
+    number: u64,
 }
 
 impl Display {
-    pub(super) fn new() -> Display {
-        Display { words: Writer::new() }
+    pub(super) fn new(number: u64) -> Display {
+        Display { words: Writer::new(), number }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn watch(&self) -> Watch {

@@ -151,6 +151,78 @@ pub(crate) fn heap_new() -> Option<NonNull<mi_heap_t>> {
     NonNull::new(unsafe { super::mi_heap_new() })
 }
 
+/// Arenas are of whole multiples of this, in bytes: version 3 would round down to it, and so give less than was asked for.
+pub(crate) const ARENA_STEP: usize = 32 << 20;
+
+/// What names an arena. The value that is left out names none.
+#[cfg(engine = "v3")]
+type ArenaId = NonNull<c_void>;
+#[cfg(engine = "v2")]
+type ArenaId = core::num::NonZero<c_int>;
+
+/// An arena that serves only heaps made for it ([`heap_new_in`]). It lasts as long as the process.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    id: ArenaId,
+    bytes: usize,
+}
+
+// SAFETY: an arena belongs to no thread.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// Reserves one of so many bytes, a multiple of [`ARENA_STEP`]. It has less when it takes several and no more are to be had.
+    ///
+    /// # Errors
+    /// With the system's number of the error.
+    pub(crate) fn reserve_exclusive(bytes: usize) -> Result<Arena, c_int> {
+        debug_assert!(bytes > 0 && bytes % ARENA_STEP == 0);
+        // On a thread that has not used the engine yet, version 2 crashes.
+        init_thread();
+        #[cfg(engine = "v3")]
+        let mut id = core::ptr::null_mut();
+        #[cfg(engine = "v2")]
+        let mut id = 0;
+        // SAFETY: maps memory of the engine's own, and stores what names it.
+        let refused = unsafe { super::mi_reserve_os_memory_ex(bytes, true, false, true, &raw mut id) };
+        if refused != 0 {
+            return Err(refused);
+        }
+        let mut bytes = 0;
+        // SAFETY: an arena, or none; stores its size, or 0.
+        unsafe { super::mi_arena_area(id, &raw mut bytes) };
+        match ArenaId::new(id) {
+            // Never without a name: a heap that was made for none takes its memory from anywhere.
+            Some(id) if bytes > 0 => Ok(Arena { id, bytes }),
+            _ => Err(libc::ENOMEM),
+        }
+    }
+
+    /// The size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many of the engine's arenas that many bytes take: one of version 3 has at most 16 GiB.
+    pub(crate) fn count_for(bytes: usize) -> usize {
+        if cfg!(engine = "v3") { bytes.div_ceil(LARGEST_ARENA) } else { 1 }
+    }
+}
+
+/// The most bytes of one arena of version 3.
+const LARGEST_ARENA: usize = 512 * ARENA_STEP;
+
+/// A heap that takes its memory from one arena, and can be destroyed.
+pub(crate) fn heap_new_in(arena: &Arena) -> Option<NonNull<mi_heap_t>> {
+    #[cfg(engine = "v3")]
+    // SAFETY: an arena; null when memory or heaps have run out.
+    let heap = unsafe { super::mi_heap_new_in_arena(arena.id.as_ptr()) };
+    #[cfg(engine = "v2")]
+    // SAFETY: as above. Heaps without a tag of their own have 0.
+    let heap = unsafe { super::mi_heap_new_ex(0, true, arena.id.get()) };
+    NonNull::new(heap)
+}
+
 /// The part of `heap` that allocates on this thread, made when it is not there yet.
 ///
 /// # Safety

@@ -48,6 +48,8 @@
 //! [`RemoteFree::free`]: crate::RemoteFree::free
 //! [`Runtime::attach`]: crate::Runtime::attach
 //! [`Attach::numa_node`]: crate::Attach::numa_node
+//! [`Attach::wall`]: crate::Attach::wall
+//! [`Mutator::wall`]: crate::Mutator::wall
 //! [`Builder::build`]: crate::Builder::build
 //! [`Builder::latency`]: crate::Builder::latency
 //! [`register_deferred_free`]: crate::register_deferred_free

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use mimalloc_runtime::{
-    Beat, Budget, Cause, DeadlinePassed, ErrorKind, Mutator, Pacing, Runtime, Step, When, counted_bytes,
+    Beat, Budget, Cause, ErrorKind, Interrupted, Mutator, Pacing, Runtime, Step, When, counted_bytes,
 };
 
 use crate::graph::{self, node};
@@ -131,7 +131,7 @@ fn allocation_pays_for_freeing() {
     let mutator = Runtime::new().unwrap().attaching().pacing(pacing).attach().unwrap();
     let steps: Rc<RefCell<Vec<Step>>> = Rc::default();
     let seen = Rc::clone(&steps);
-    mutator.observe_steps(move |step| seen.borrow_mut().push(*step));
+    mutator.observe_steps(move |step| seen.borrow_mut().push(*step)).unwrap();
     drop(graph::chain(&mutator, 10_000).root);
     let kept: Vec<_> = (0..5_000).map(|_| node(&mutator, None, None)).collect();
     let metrics = mutator.metrics();
@@ -205,11 +205,13 @@ fn an_observer_may_replace_itself_and_what_it_held_goes_in_peace() {
     let (inner, held) = (Rc::downgrade(&mutator), node(&mutator, None, None));
     let steps = Rc::new(Cell::new(0));
     let seen = Rc::clone(&steps);
-    mutator.observe_steps(move |_| {
-        let _held = &held;
-        let seen = Rc::clone(&seen);
-        inner.upgrade().unwrap().observe_steps(move |_| seen.set(seen.get() + 1));
-    });
+    mutator
+        .observe_steps(move |_| {
+            let _held = &held;
+            let seen = Rc::clone(&seen);
+            inner.upgrade().unwrap().observe_steps(move |_| seen.set(seen.get() + 1)).unwrap();
+        })
+        .unwrap();
     for _ in 0..3 {
         node(&mutator, None, None);
     }
@@ -336,18 +338,18 @@ fn a_deadline_passes_in_the_allocation_that_completes_the_beat() {
     mutator.set_deadline(Some(3));
     for _ in 0..11 {
         drop(node(&mutator, None, None));
-        assert_eq!(mutator.check_deadline(), Ok(()));
+        assert_eq!(mutator.poll(0), Ok(()));
     }
     drop(node(&mutator, None, None));
-    assert_eq!(mutator.check_deadline(), Err(DeadlinePassed { deadline: 3, beats: 3 }));
+    assert_eq!(mutator.poll(0), Err(Interrupted::Deadline { deadline: 3, beats: 3 }));
     // Nothing else is done about it.
     beat(&mutator, 2);
-    assert_eq!(mutator.check_deadline(), Err(DeadlinePassed { deadline: 3, beats: 5 }));
+    assert_eq!(mutator.poll(0), Err(Interrupted::Deadline { deadline: 3, beats: 5 }));
     mutator.set_deadline(Some(6));
-    assert_eq!((mutator.check_deadline(), mutator.deadline()), (Ok(()), Some(6)));
+    assert_eq!((mutator.poll(0), mutator.deadline()), (Ok(()), Some(6)));
     mutator.set_deadline(None);
     beat(&mutator, 5);
-    assert_eq!((mutator.check_deadline(), mutator.deadline(), mutator.beats()), (Ok(()), None, 10));
+    assert_eq!((mutator.poll(0), mutator.deadline(), mutator.beats()), (Ok(()), None, 10));
 }
 
 /// A result from a cache costs what computing it did, so the deadline comes at the same place.
@@ -363,7 +365,7 @@ fn cached_work_is_charged_again() {
         let cost = mutator.charged() - before;
         assert_eq!(cost, 3200);
         let mut rounds = 0;
-        while mutator.check_deadline().is_ok() {
+        while mutator.poll(0).is_ok() {
             if cached {
                 mutator.charge(cost)
             } else {
@@ -413,15 +415,15 @@ fn a_child_inherits_the_beats_that_are_left() {
         let child = settings.attach().unwrap();
         assert_eq!(child.deadline(), Some(3));
         beat(&child, 2);
-        let before = child.check_deadline();
+        let before = child.poll(0);
         beat(&child, 1);
-        (before, child.check_deadline())
+        (before, child.poll(0))
     });
-    assert_eq!(child.join().unwrap(), (Ok(()), Err(DeadlinePassed { deadline: 3, beats: 3 })));
-    assert_eq!(mutator.check_deadline(), Ok(()), "the child's work is its own");
+    assert_eq!(child.join().unwrap(), (Ok(()), Err(Interrupted::Deadline { deadline: 3, beats: 3 })));
+    assert_eq!(mutator.poll(0), Ok(()), "the child's work is its own");
     // On the same thread too, and of a parent whose deadline has passed or that has none.
     beat(&mutator, 4);
-    assert!(mutator.child().attach().unwrap().check_deadline().is_err());
+    assert!(mutator.child().attach().unwrap().poll(0).is_err());
     mutator.set_deadline(None);
     assert_eq!(mutator.child().attach().unwrap().deadline(), None);
 }

@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Pacing, Runtime, Stop, Trace, When, sys};
+use mimalloc_runtime::{
+    Budget, ErrorKind, HookCall, Mutator, Pacing, Pressure, PressureLevel, Runtime, Stop, Trace, When, sys,
+};
 
 use crate::everything::{ALL, Did, do_everything};
 use crate::graph;
@@ -37,6 +39,46 @@ fn a_beat_handler_may_do_everything() {
 }
 
 #[test]
+fn a_pressure_handler_may_do_everything() {
+    // At a threshold, and where an allocation finds no room.
+    for (limit, level) in [(60 << 10, PressureLevel::High), (1000, PressureLevel::Full)] {
+        let mutator = Runtime::new().unwrap().attaching().limit(Some(limit)).attach().unwrap();
+        let (done, mut another) = (Done::default(), Some(attach()));
+        let does = Rc::clone(&done);
+        let handler = move |own: &Mutator, pressure: Pressure| {
+            if let Some(another) = another.take_if(|_| pressure.level == level) {
+                own.set_limit(None);
+                does.set(Some(do_everything(own, another)));
+            }
+        };
+        mutator.on_pressure(handler).unwrap();
+        drop(mutator.alloc([0u8; 40 << 10]).unwrap());
+        assert_eq!(done.get(), Some(ALL), "{level:?}");
+    }
+}
+
+#[test]
+fn a_request_may_do_everything() {
+    thread_local! {
+        /// For a request, which must be `Send`.
+        static ANOTHER: RefCell<Option<Mutator>> = const { RefCell::new(None) };
+    }
+    for polls in [true, false] {
+        let mutator = attach();
+        ANOTHER.set(Some(attach()));
+        let (sends, did) = std::sync::mpsc::channel();
+        let request = move |own: &Mutator| sends.send(do_everything(own, ANOTHER.take().unwrap())).unwrap();
+        assert!(mutator.interrupter().run_at_safepoint(request));
+        if polls {
+            mutator.poll(1).unwrap();
+        } else {
+            mutator.safepoint();
+        }
+        assert_eq!(did.try_iter().collect::<Vec<_>>(), [ALL]);
+    }
+}
+
+#[test]
 fn a_step_observer_may_do_everything_and_its_own_steps_are_not_told() {
     for paced in [false, true] {
         let pacing = Pacing::default().with_installment(1024).unwrap();
@@ -44,12 +86,14 @@ fn a_step_observer_may_do_everything_and_its_own_steps_are_not_told() {
         let (done, mut another) = (Done::default(), Some(attach()));
         let (does, own, told) = (Rc::clone(&done), Rc::downgrade(&mutator), Rc::new(Cell::new(0)));
         let seen = Rc::clone(&told);
-        mutator.observe_steps(move |_| {
-            seen.set(seen.get() + 1);
-            if let Some(another) = another.take() {
-                does.set(Some(do_everything(&own.upgrade().unwrap(), another)));
-            }
-        });
+        mutator
+            .observe_steps(move |_| {
+                seen.set(seen.get() + 1);
+                if let Some(another) = another.take() {
+                    does.set(Some(do_everything(&own.upgrade().unwrap(), another)));
+                }
+            })
+            .unwrap();
         drop(graph::chain(&mutator, 100));
         if paced {
             mutator.charge(4096);
@@ -69,10 +113,12 @@ fn a_step_observer_may_take_its_own_mutator_away_where_nobody_has_it_borrowed() 
         let mutator = own.borrow();
         let mutator = mutator.as_ref().unwrap();
         let (takes, held) = (Rc::clone(&own), graph::chain(mutator, 100).root);
-        mutator.observe_steps(move |_| {
-            let _held = &held;
-            drop(takes.take());
-        });
+        mutator
+            .observe_steps(move |_| {
+                let _held = &held;
+                drop(takes.take());
+            })
+            .unwrap();
         graph::chain(mutator, 100).root
     };
     drop(chain);
@@ -86,17 +132,19 @@ fn a_step_observer_that_panics_stays_and_its_panic_waits() {
     let mutator = attach();
     let calls = Rc::new(Cell::new(0));
     let seen = Rc::clone(&calls);
-    mutator.observe_steps(move |_| {
-        seen.set(seen.get() + 1);
-        panic!("an observer's panic");
-    });
+    mutator
+        .observe_steps(move |_| {
+            seen.set(seen.get() + 1);
+            panic!("an observer's panic");
+        })
+        .unwrap();
     for call in 1..3 {
         let result = catch_unwind(AssertUnwindSafe(|| mutator.collect(Budget::Unbounded)));
         assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "an observer's panic");
         assert_eq!((calls.get(), mutator.metrics().panics), (call, call));
     }
     // Detaching takes steps too.
-    mutator.observe_steps(|_| ());
+    mutator.observe_steps(|_| ()).unwrap();
 }
 
 /// What is done in the first call of this kind while `work` runs on a mutator, which is the one that is used.

@@ -20,9 +20,10 @@ fn attach(limit: u64) -> Mutator {
     attaching(limit).attach().unwrap()
 }
 
-/// Bytes that the engine has in use in the mutator's heap.
-fn engine_bytes(mutator: &Mutator) -> u64 {
-    mutator.areas().unwrap().iter().map(|area| (area.used * area.block_bytes) as u64).sum()
+/// Bytes that the engine has in use in the mutator's heap. Builds that put something behind each block have no such figure.
+fn engine_bytes(mutator: &Mutator) -> Option<u64> {
+    let watched = cfg!(any(feature = "secure", feature = "debug", small_tests));
+    (!watched).then(|| mutator.areas().unwrap().iter().map(|area| (area.used * area.block_bytes) as u64).sum())
 }
 
 /// What a node counts for.
@@ -47,7 +48,7 @@ fn objects_fill_a_limit_to_the_last_byte() {
         }
         assert_eq!(kept.len() as u64, limit / NODE, "of {limit}");
         assert_eq!(mutator.in_use(), limit / NODE * NODE);
-        assert!(engine_bytes(&mutator) <= limit);
+        assert!(engine_bytes(&mutator).is_none_or(|bytes| bytes <= limit));
         let metrics = mutator.metrics();
         assert_eq!((metrics.limit, metrics.ladder.refused), (Some(limit), 1));
         assert_eq!(metrics.allocated.objects, kept.len() as u64);
@@ -116,13 +117,13 @@ fn what_is_dead_makes_room() {
     let room = [mutator.alloc(empty()).unwrap(), mutator.alloc(empty()).unwrap()];
     let metrics = mutator.metrics();
     assert!(metrics.freed.objects < 1_000, "{metrics:?}");
-    assert!(metrics.ladder.helped[Rung::Drain as usize] > 0, "{metrics:?}");
-    assert_eq!(metrics.ladder.refused, 0);
     // For something large, all of it.
     let large = mutator.alloc_tail((), 3_000_000, |_| 0u8).unwrap();
     let metrics = mutator.metrics();
     assert!((90_000..99_990).contains(&metrics.freed.objects), "{metrics:?}");
     assert_eq!(metrics.steps.by_cause[Cause::OutOfMemory as usize], 1);
+    assert!(metrics.ladder.helped[Rung::Drain as usize] > 0, "{metrics:?}");
+    assert_eq!(metrics.ladder.refused, 0);
     drop((room, large));
 }
 
@@ -143,7 +144,7 @@ fn blocks_kept_at_hand_count_and_make_room() {
     }
     let layout = Layout::from_size_align(limit as usize, 16).unwrap();
     let all = mutator.allocate(layout).unwrap();
-    assert_eq!(engine_bytes(&mutator), limit);
+    assert!(engine_bytes(&mutator).is_none_or(|bytes| bytes == limit));
     // SAFETY: allocated above with this layout.
     unsafe { mutator.deallocate(all, layout) };
     assert_eq!(ladder(&mutator).refused, 0);
@@ -179,10 +180,12 @@ fn thresholds_are_told_as_they_are_reached() {
     let mutator = attach(1000 * NODE);
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = Rc::clone(&told);
-    mutator.on_pressure(move |mutator, pressure| {
-        assert_eq!((pressure.in_use, pressure.limit), (mutator.in_use(), mutator.limit()));
-        tells.borrow_mut().push((pressure.level, pressure.in_use / NODE, pressure.needed));
-    });
+    mutator
+        .on_pressure(move |mutator, pressure| {
+            assert_eq!((pressure.in_use, pressure.limit), (mutator.in_use(), mutator.limit()));
+            tells.borrow_mut().push((pressure.level, pressure.in_use / NODE, pressure.needed));
+        })
+        .unwrap();
     let mut kept = Vec::new();
     let fill = |kept: &mut Vec<_>, to| {
         while kept.len() < to {
@@ -214,7 +217,7 @@ fn thresholds_can_be_chosen() {
     let mutator = attaching(100 * NODE).pressure_at(10, 50).unwrap().attach().unwrap();
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = Rc::clone(&told);
-    mutator.on_pressure(move |_, pressure| tells.borrow_mut().push(pressure.in_use / NODE));
+    mutator.on_pressure(move |_, pressure| tells.borrow_mut().push(pressure.in_use / NODE)).unwrap();
     let _kept = chain(&mutator, 100);
     assert_eq!(*told.borrow(), [10, 50]);
     let refused = Runtime::new().unwrap().attaching().pressure_at(90, 75);
@@ -249,12 +252,14 @@ fn a_handler_may_make_room() {
     let emptied = Rc::clone(&cache);
     let calls = Rc::new(Cell::new(0));
     let called = Rc::clone(&calls);
-    let subscription = mutator.on_pressure(move |_, pressure: Pressure| {
-        if pressure.level == PressureLevel::Full {
-            called.set(called.get() + 1);
-            emptied.borrow_mut().clear();
-        }
-    });
+    let subscription = mutator
+        .on_pressure(move |_, pressure: Pressure| {
+            if pressure.level == PressureLevel::Full {
+                called.set(called.get() + 1);
+                emptied.borrow_mut().clear();
+            }
+        })
+        .unwrap();
     for _ in 0..1_000 {
         let object = mutator.alloc(empty()).unwrap();
         cache.borrow_mut().push(object);
@@ -273,13 +278,15 @@ fn a_handler_may_do_anything_at_the_limit() {
     let mutator = attach(100 * NODE);
     let depth = Rc::new(Cell::new(0));
     let deepest = Rc::clone(&depth);
-    let allocates = mutator.on_pressure(move |mutator, pressure| {
-        if pressure.level == PressureLevel::Full {
-            deepest.set(deepest.get() + 1);
-            // Refused, without calling the handler anew.
-            assert!(mutator.alloc(empty()).is_err());
-        }
-    });
+    let allocates = mutator
+        .on_pressure(move |mutator, pressure| {
+            if pressure.level == PressureLevel::Full {
+                deepest.set(deepest.get() + 1);
+                // Refused, without calling the handler anew.
+                assert!(mutator.alloc(empty()).is_err());
+            }
+        })
+        .unwrap();
     let kept = chain(&mutator, 100);
     assert!(mutator.alloc(empty()).is_err());
     assert_eq!(depth.get(), 1);
@@ -288,11 +295,13 @@ fn a_handler_may_do_anything_at_the_limit() {
 
     let subscription = Rc::new(Cell::new(None));
     let own = Rc::clone(&subscription);
-    let added = mutator.on_pressure(move |mutator, _| {
-        mutator.set_limit(Some(200 * NODE));
-        assert!(mutator.unsubscribe(own.take().unwrap()));
-        mutator.on_pressure(|_, _| panic!("kept for the safepoint"));
-    });
+    let added = mutator
+        .on_pressure(move |mutator, _| {
+            mutator.set_limit(Some(200 * NODE));
+            assert!(mutator.unsubscribe(own.take().unwrap()));
+            mutator.on_pressure(|_, _| panic!("kept for the safepoint")).unwrap();
+        })
+        .unwrap();
     subscription.set(Some(added));
     let more = chain(&mutator, 100);
     assert_eq!(mutator.limit(), Some(200 * NODE));
@@ -407,7 +416,7 @@ fn any_allocation_may_fail() {
             assert_eq!(result, None);
             failures += 1;
             assert_eq!(ladder(&mutator).refused, failures);
-            assert_eq!(ladder(&mutator).climbed, [failures; 3]);
+            assert_eq!(ladder(&mutator).climbed, [failures, 0]);
         }
         assert_eq!(failures, 20 + 1 + 3 + 1 + 2, "each allocation once, under {pacing:?}");
         assert_eq!(program(&mutator), Some(1_003));

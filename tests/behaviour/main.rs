@@ -10,6 +10,7 @@ mod graph;
 mod handlers;
 mod handles;
 mod inside;
+mod interrupt;
 mod limits;
 mod lost;
 #[path = "../../fuzz/objects/mod.rs"]

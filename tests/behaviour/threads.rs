@@ -1,10 +1,11 @@
 //! Mutators on threads: heaps handed down, blocks freed elsewhere, several runtimes and mutators at once.
 
 use std::alloc::Layout;
-use std::sync::mpsc;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use mimalloc_runtime::{Budget, Latency, Mutator, Ref, Runtime, counted_bytes};
+use mimalloc_runtime::{Budget, Latency, Mutator, Ref, RemoteFree, Runtime, counted_bytes};
 
 use crate::graph::{self, node};
 
@@ -43,7 +44,7 @@ fn blocks_may_be_freed_on_another_thread_also_after_the_mutator_is_gone() {
         let (blocks, remote) = (blocks.to_vec(), remote.clone());
         let thread = thread::spawn(move || {
             for block in blocks {
-                let block = std::ptr::NonNull::new(std::ptr::with_exposed_provenance_mut(block)).unwrap();
+                let block = NonNull::new(std::ptr::with_exposed_provenance_mut(block)).unwrap();
                 // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
                 unsafe { remote.free(block, layout) };
             }
@@ -205,9 +206,116 @@ fn a_heap_with_a_block_in_use_is_never_destroyed() {
     assert_eq!(unsafe { block.cast::<[u8; 64]>().read() }, [7; 64]);
     // SAFETY: allocated with this layout by the mutator that made `remote`.
     unsafe { remote.free(block, layout) };
+    assert_eq!(pool(&runtime), pooled([1, 0, 1]));
 }
 
-/// When the clock stands still, nobody knows any more how much of the heap is in use: then it is not given back.
+/// Heaps that wait in the pool, those of them that can never be given back, and those that are given back now.
+fn pool(runtime: &Runtime) -> [usize; 3] {
+    [runtime.idle_heaps(), runtime.lost_heaps(), runtime.release_idle_heaps()]
+}
+
+/// What the pool holds on version 3. On version 2 it holds nothing: a heap is bound to its thread.
+fn pooled(heaps: [usize; 3]) -> [usize; 3] {
+    if cfg!(feature = "v2") { [0; 3] } else { heaps }
+}
+
+/// Detaches a mutator that leaves a block.
+fn leave(mutator: Mutator) -> (NonNull<u8>, RemoteFree) {
+    let left = (mutator.allocate(LEFT).unwrap(), mutator.remote_free());
+    drop(mutator);
+    left
+}
+
+const LEFT: Layout = Layout::new::<[u8; 64]>();
+
+/// Frees what was left, on a thread of its own.
+fn free_elsewhere((block, remote): (NonNull<u8>, RemoteFree)) {
+    let address = block.as_ptr().expose_provenance();
+    let thread = thread::spawn(move || {
+        let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+        // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+        unsafe { remote.free(block, LEFT) };
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_heap_is_given_back_once_what_was_left_in_it_has_been_freed() {
+    let runtime = Runtime::new().unwrap();
+    let left = leave(runtime.attach().unwrap());
+    assert_eq!(pool(&runtime), pooled([1, 0, 0]));
+    // Two more mutators of the heap leave something.
+    let more = [leave(runtime.attach().unwrap()), leave(runtime.attach().unwrap())];
+    assert_eq!(pool(&runtime), pooled([1, 0, 0]));
+    more.into_iter().for_each(free_elsewhere);
+    assert_eq!(pool(&runtime), pooled([1, 0, 0]));
+    free_elsewhere(left);
+    assert_eq!(pool(&runtime), pooled([1, 0, 1]));
+    assert_eq!(pool(&runtime), [0; 3]);
+}
+
+#[test]
+fn a_heap_that_became_empty_counts_when_the_next_mutator_goes() {
+    let runtime = Runtime::builder().idle_heaps(0).build().unwrap();
+    let mutators = [runtime.attach().unwrap(), runtime.attach().unwrap(), runtime.attach().unwrap()];
+    let [first, second, third] = mutators;
+    let left = [leave(first), leave(second)];
+    assert_eq!(runtime.idle_heaps(), pooled([2, 0, 0])[0], "kept beyond the bound");
+    left.into_iter().for_each(free_elsewhere);
+    drop(third);
+    assert_eq!(runtime.idle_heaps(), 0);
+    // It is also taken up again, and goes with its next mutator.
+    let left = leave(runtime.attach().unwrap());
+    let next = runtime.attach().unwrap();
+    assert_eq!(runtime.idle_heaps(), 0);
+    free_elsewhere(left);
+    drop(next);
+    assert_eq!(runtime.idle_heaps(), 0);
+}
+
+#[test]
+fn a_heap_stays_for_good_when_nobody_can_free_what_was_left_in_it() {
+    let runtime = Runtime::new().unwrap();
+    let (_lost, remote) = leave(runtime.attach().unwrap());
+    let another = remote.clone();
+    drop(remote);
+    assert_eq!(pool(&runtime), pooled([1, 0, 0]));
+    drop(another);
+    assert_eq!(pool(&runtime), pooled([1, 1, 0]));
+    // The next mutators can use what is left of it.
+    free_elsewhere(leave(runtime.attach().unwrap()));
+    assert_eq!(pool(&runtime), pooled([1, 1, 0]));
+}
+
+/// Blocks that several threads free at any moment, while the pool is asked again and again whether the heap is empty.
+#[test]
+fn a_heap_is_not_given_back_before_the_last_free_is_done() {
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..50 {
+        let mutator = runtime.attach().unwrap();
+        let remote = mutator.remote_free();
+        let addresses: Vec<usize> =
+            (0..400).map(|_| mutator.allocate(LEFT).unwrap().as_ptr().expose_provenance()).collect();
+        drop(mutator);
+        let threads = [0, 200].map(|from| {
+            let (some, remote) = (addresses[from..from + 200].to_vec(), remote.clone());
+            thread::spawn(move || {
+                for address in some {
+                    let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+                    // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+                    unsafe { remote.free(block, LEFT) };
+                }
+            })
+        });
+        while runtime.release_idle_heaps() < pooled([1, 0, 0])[0] {
+            thread::yield_now();
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(runtime.idle_heaps(), 0);
+    }
+}
+
+/// When the clock stands still, nobody knows any more how much of the heap is in use: then it is never given back.
 #[test]
 fn a_heap_whose_clock_stands_still_is_never_destroyed() {
     let runtime = Runtime::builder().idle_heaps(0).build().unwrap();
@@ -230,6 +338,39 @@ fn a_heap_whose_clock_stands_still_is_never_destroyed() {
     unsafe { block.cast::<[u8; 64]>().write([7; 64]) };
     // SAFETY: allocated with this layout by the mutator that made `remote`.
     unsafe { remote.free(block, layout) };
+    assert_eq!(pool(&runtime), pooled([1, 1, 0]));
+}
+
+/// Heaps in walls are destroyed by whichever thread finds them empty, and their walls used by others at once. (What can be
+/// counted of that is counted in `tests/walls`, where no other test has a wall.)
+#[test]
+fn walls_go_from_thread_to_thread() {
+    let runtime = Runtime::new().unwrap();
+    let left = Arc::new(Mutex::new(None));
+    let free = |(address, remote): (usize, RemoteFree)| {
+        let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+        // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+        unsafe { remote.free(block, LEFT) };
+    };
+    let threads = [0, 1].map(|_| {
+        let (runtime, left) = (runtime.clone(), Arc::clone(&left));
+        thread::spawn(move || {
+            for round in 0..50 {
+                let mutator = runtime.attaching().wall(Some(1)).unwrap().attach().unwrap();
+                drop(graph::tree(&mutator, 100).root);
+                // On version 2 the wall would be lost with the block.
+                if round % 2 == 0 && !cfg!(feature = "v2") {
+                    let (block, remote) = leave(mutator);
+                    let own = (block.as_ptr().expose_provenance(), remote);
+                    let other = left.lock().unwrap().replace(own);
+                    other.into_iter().for_each(free);
+                }
+            }
+        })
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    left.lock().unwrap().take().into_iter().for_each(free);
+    assert_eq!(Runtime::walls().lost, 0);
 }
 
 #[test]
@@ -254,6 +395,14 @@ fn blocks_of_every_small_size_have_the_alignment_that_was_asked_for() {
 #[test]
 fn a_runtime_that_goes_gives_its_heaps_back() {
     for _ in 0..if cfg!(small_tests) { 700 } else { 70_000 } {
-        Runtime::new().unwrap().attach().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let mutator = runtime.attach().unwrap();
+        if cfg!(feature = "v2") {
+            // A heap that is left with a block stays with its thread.
+            continue;
+        }
+        let (block, remote) = leave(mutator);
+        // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+        unsafe { remote.free(block, LEFT) };
     }
 }

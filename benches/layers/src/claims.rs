@@ -40,11 +40,18 @@ const CLAIMS: [Claim; 5] = [
     },
     // At least 1 a pair: had the compiler left it out, nothing would have been counted.
     Claim {
-        text: "check_deadline is at most 6 instructions",
-        more: Layer::Checked,
-        than: Layer::Deadline,
+        text: "poll is at most 10 instructions",
+        more: Layer::Polled,
+        than: Layer::Leaf,
         beat_bytes: NO_BEATS,
-        by: PAIRS..=6 * PAIRS,
+        by: PAIRS..=10 * PAIRS,
+    },
+    Claim {
+        text: "poll costs the same with fuel and a deadline",
+        more: Layer::PolledLimits,
+        than: Layer::Polled,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
     },
     Claim {
         text: "a reading of a Watch is at most 300 instructions",

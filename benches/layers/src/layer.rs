@@ -30,8 +30,10 @@ pub(crate) enum Layer {
     EveryThousand,
     /// As `Leaf`, with a deadline far away.
     Deadline,
-    /// As `Leaf`, with that deadline, and asking after it once a pair.
-    Checked,
+    /// As `Leaf`, and a poll once a pair.
+    Polled,
+    /// As `Polled`, with that deadline, and fuel that lasts.
+    PolledLimits,
     /// No allocation: one reading of a `Watch`.
     Reading,
 }
@@ -55,7 +57,8 @@ impl Layer {
         (Layer::EveryBeat, "every-beat", "Ref, leaf; a handler on every beat"),
         (Layer::EveryThousand, "every-thousand", "Ref, leaf; a handler on every 1,000th beat"),
         (Layer::Deadline, "deadline", "Ref, leaf; a deadline set"),
-        (Layer::Checked, "checked", "Ref, leaf; a deadline set and check_deadline"),
+        (Layer::Polled, "polled", "Ref, leaf; poll"),
+        (Layer::PolledLimits, "polled-limits", "Ref, leaf; fuel and a deadline set, and poll"),
         (Layer::Reading, "reading", "no block: a reading, Watch::metrics"),
     ];
 

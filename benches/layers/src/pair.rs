@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     pub(crate) beat_bytes: u64,
 }
 
-/// A beat that is never reached.
+/// A beat that is never reached, and fuel that never runs out.
 const FAR: u64 = u64::MAX - 1;
 
 /// What can be allocated and freed in pairs.
@@ -82,8 +82,10 @@ fn of_size<const BYTES: usize, const WORDS: usize, const REST: usize>(
             mutator.set_deadline(Some(FAR));
             repeat(&Leaves::<WORDS, false>(&mutator), pairs);
         }
-        Layer::Checked => {
+        Layer::Polled => repeat(&Leaves::<WORDS, true>(&mutator), pairs),
+        Layer::PolledLimits => {
             mutator.set_deadline(Some(FAR));
+            mutator.set_fuel(Some(FAR));
             repeat(&Leaves::<WORDS, true>(&mutator), pairs);
         }
         Layer::Reading => repeat(&Readings(mutator.watch()), pairs),
@@ -209,32 +211,32 @@ type Filling<const WORDS: usize> = MaybeUninit<[u64; WORDS]>;
 
 /// A type of its own for each kind of pair, since a function that is called from one place is inlined there.
 #[derive(Trace)]
-struct Leaf<const WORDS: usize, const CHECKED: bool> {
+struct Leaf<const WORDS: usize, const POLLED: bool> {
     #[trace(skip)]
     _filling: Filling<WORDS>,
 }
 
-/// `CHECKED` asks after the deadline once a pair, as a VM's loop would.
-struct Leaves<'a, const WORDS: usize, const CHECKED: bool>(&'a Mutator);
+/// `POLLED` polls once a pair, as a VM's loop would.
+struct Leaves<'a, const WORDS: usize, const POLLED: bool>(&'a Mutator);
 
-impl<const WORDS: usize, const CHECKED: bool> Allocator for Leaves<'_, WORDS, CHECKED> {
-    type Block = Ref<Leaf<WORDS, CHECKED>>;
+impl<const WORDS: usize, const POLLED: bool> Allocator for Leaves<'_, WORDS, POLLED> {
+    type Block = Ref<Leaf<WORDS, POLLED>>;
 
     #[inline(always)]
-    fn take(&self) -> Ref<Leaf<WORDS, CHECKED>> {
-        if CHECKED {
-            if let Err(passed) = self.0.check_deadline() {
-                panic!("{passed}");
+    fn take(&self) -> Ref<Leaf<WORDS, POLLED>> {
+        if POLLED {
+            if let Err(why) = self.0.poll(1) {
+                panic!("{why}");
             }
         }
         match self.0.alloc(Leaf { _filling: MaybeUninit::uninit() }) {
             Ok(leaf) => leaf,
-            Err(_) => handle_alloc_error(Layout::new::<Leaf<WORDS, CHECKED>>()),
+            Err(_) => handle_alloc_error(Layout::new::<Leaf<WORDS, POLLED>>()),
         }
     }
 
     #[inline(always)]
-    fn give_back(&self, leaf: Ref<Leaf<WORDS, CHECKED>>) {
+    fn give_back(&self, leaf: Ref<Leaf<WORDS, POLLED>>) {
         drop(leaf);
     }
 }

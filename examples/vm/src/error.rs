@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use mimalloc_runtime::OutOfMemory;
+use mimalloc_runtime::{Interrupted, OutOfMemory};
 
 /// Why a machine could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(crate) enum RuntimeError {
     Message(String),
     /// There is no memory for a new object.
     OutOfMemory,
+    /// A limit was reached, or somebody has stopped it.
+    Interrupted(Interrupted),
     /// Output could not be written.
     Output(io::Error),
 }
@@ -88,6 +90,12 @@ impl<T> From<OutOfMemory<T>> for RuntimeError {
     /// What could not be stored is dropped here, as the failed instruction ends the script.
     fn from(_: OutOfMemory<T>) -> Self {
         RuntimeError::OutOfMemory
+    }
+}
+
+impl From<Interrupted> for RuntimeError {
+    fn from(why: Interrupted) -> Self {
+        RuntimeError::Interrupted(why)
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) enum Exit {
     Io = 74,
 }
 
+/// The code of a command that Ctrl-C has ended, rather than its program: as shells show it.
+pub(crate) const INTERRUPTED: i32 = 130;
+
 impl Exit {
     /// This; or, if all went well, how what came after it ended.
     pub(crate) fn then(self, later: Exit) -> Exit {

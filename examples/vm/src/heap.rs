@@ -1,19 +1,21 @@
 //! Where objects come from: the mutator, and the strings.
 
-use std::fmt;
 use std::rc::Rc;
+use std::{fmt, io};
 
-use mimalloc_runtime::{Mutator, OutOfMemory, Ref};
+use mimalloc_runtime::{Interrupted, Mutator, OutOfMemory, Ref};
 
 use crate::error::RuntimeError;
 use crate::intern::Interner;
+use crate::meter::{Meter, Metered};
 use crate::object::{Buffer, List, Str};
 use crate::value::Value;
 
 /// Makes objects.
 pub(crate) struct Heap {
-    /// Text in the making. Empty between uses.
+    /// Text in the making. Between uses empty, or what a panic has left.
     draft: Draft,
+    meter: Meter,
     strings: Rc<Interner>,
     mutator: Mutator,
 }
@@ -35,11 +37,24 @@ impl fmt::Write for Draft {
 
 impl Heap {
     pub(crate) fn new(mutator: Mutator) -> Heap {
-        Heap { draft: Draft::default(), strings: Rc::default(), mutator }
+        Heap { draft: Draft::default(), meter: Meter::default(), strings: Rc::default(), mutator }
     }
 
     pub(crate) fn mutator(&self) -> &Mutator {
         &self.mutator
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// To be called for work of more than constant time, with the bytes that are looked at or written.
+    ///
+    /// # Errors
+    /// The script is to end.
+    #[inline]
+    pub(crate) fn work(&self, bytes: usize) -> Result<(), Interrupted> {
+        self.meter.work(&self.mutator, bytes)
     }
 
     pub(crate) fn into_mutator(self) -> Mutator {
@@ -53,22 +68,35 @@ impl Heap {
 
     /// The string with this text, as a value.
     pub(crate) fn string(&self, text: &str) -> Result<Value, RuntimeError> {
+        self.work(text.len())?;
         Ok(self.intern(text)?.into())
     }
 
-    /// The string that `write` writes. An error of its making counts as out of memory, as nothing else can fail there.
+    /// The string that `write` writes. An error of its making counts as out of memory, as nothing else can fail there but the
+    /// payment for what is written.
     pub(crate) fn written(
         &mut self,
         write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
     ) -> Result<Value, RuntimeError> {
-        let written = write(&mut self.draft);
-        let string = match written {
-            Ok(()) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
-            Err(fmt::Error) => Err(RuntimeError::OutOfMemory),
+        self.draft.0.clear();
+        let mut metered = Metered::new(&mut self.draft, &self.meter, &self.mutator);
+        let written = write(&mut metered);
+        let string = match (metered.finish(), written) {
+            (Err(why), _) => Err(why.into()),
+            (Ok(()), Ok(())) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
+            (Ok(()), Err(fmt::Error)) => Err(RuntimeError::OutOfMemory),
         };
         self.draft.0.clear();
         self.draft.0.shrink_to(KEPT_DRAFT);
         Ok(string?.into())
+    }
+
+    /// Writes text where `print` does.
+    pub(crate) fn print(&self, out: &mut dyn io::Write, text: fmt::Arguments<'_>) -> Result<(), RuntimeError> {
+        let mut metered = Metered::new(out, &self.meter, &self.mutator);
+        let written = io::Write::write_fmt(&mut metered, text);
+        metered.finish()?;
+        Ok(written?)
     }
 
     /// Two strings put together.
@@ -86,6 +114,7 @@ impl Heap {
     ) -> Result<Value, RuntimeError> {
         let mut buffer = Buffer::new();
         for item in items {
+            self.work(size_of::<Value>())?;
             buffer.push(&self.mutator, item?)?;
         }
         self.list_of(buffer)

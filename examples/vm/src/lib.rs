@@ -15,6 +15,7 @@ mod hash;
 mod heap;
 mod intern;
 pub mod machine;
+mod meter;
 mod natives;
 mod number;
 mod object;

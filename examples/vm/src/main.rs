@@ -1,5 +1,6 @@
 //! The `lox` command: runs scripts and a prompt on the machine of the library, and reports what its memory did.
 
+mod ctrl_c;
 mod exit;
 mod options;
 mod repl;
@@ -19,6 +20,7 @@ use lox_vm::error::{InterpretError, StartError};
 use lox_vm::machine::{Config, Machine};
 use mimalloc_runtime::ErrorKind;
 
+use ctrl_c::CtrlC;
 use exit::Exit;
 use options::{Command, HELP, MetricsFormat, Options, Program};
 use repl::Broken;
@@ -63,6 +65,7 @@ fn run(options: Options) -> Exit {
     let config = Config {
         pacing: options.pacing,
         beat_bytes: options.beat_bytes,
+        limits: options.limits,
         script_args,
         stdin: Box::new(LineByLine::default()),
     };
@@ -70,12 +73,13 @@ fn run(options: Options) -> Exit {
         Ok(machine) => machine,
         // A setting whose range only the runtime knows.
         Err(StartError::Runtime(error)) if error.kind() == ErrorKind::InvalidSetting => return misused(error),
-        Err(error) => {
-            say(format_args!("Could not start: {error}."));
-            return Exit::Failed;
-        }
+        Err(error) => return could_not_start(error),
     };
-    let recorder = (options.metrics.is_some() || options.pauses.is_some()).then(|| Recorder::watch(machine.mutator()));
+    let watched = options.metrics.is_some() || options.pauses.is_some();
+    let recorder = match watched.then(|| Recorder::watch(machine.mutator())).transpose() {
+        Ok(recorder) => recorder,
+        Err(error) => return could_not_start(error),
+    };
 
     let exit = execute(&mut machine, source.as_deref());
     let Some(recorder) = recorder else { return exit };
@@ -91,15 +95,16 @@ fn execute(machine: &mut Machine, source: Option<&str>) -> Exit {
     let mut out: Box<dyn Write> =
         if io::stdout().is_terminal() { Box::new(stdout) } else { Box::new(BufWriter::new(stdout)) };
     let mut err = io::stderr();
+    let ctrl_c = CtrlC::watch(machine.mutator().interrupter());
 
     match source {
-        Some(source) => match machine.interpret(source, &mut out, &mut err) {
+        Some(source) => match ctrl_c.interpret(machine, source, &mut out, &mut err) {
             Ok(()) => Exit::Success,
             Err(InterpretError::Compile) => Exit::BadSource,
             Err(InterpretError::Runtime) => Exit::Failed,
             Err(InterpretError::Output(error)) => unwritable("output", error),
         },
-        None => match repl::run(machine, &mut out, &mut err) {
+        None => match repl::run(machine, &ctrl_c, &mut out, &mut err) {
             Ok(()) => Exit::Success,
             Err(Broken::Input(error)) => {
                 say(format_args!("Could not read standard input: {error}."));
@@ -148,6 +153,11 @@ fn show(text: &str) -> Exit {
 fn unwritable(what: &str, error: io::Error) -> Exit {
     say(format_args!("Could not write {what}: {error}."));
     Exit::Io
+}
+
+fn could_not_start(error: impl Display) -> Exit {
+    say(format_args!("Could not start: {error}."));
+    Exit::Failed
 }
 
 fn misused(error: impl Display) -> Exit {

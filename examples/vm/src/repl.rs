@@ -10,6 +10,8 @@ use rustyline::DefaultEditor;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 
+use crate::ctrl_c::CtrlC;
+
 const PROMPT: &str = "> ";
 
 /// What ends a session early.
@@ -26,10 +28,15 @@ pub(crate) enum Broken {
 /// # Errors
 ///
 /// When a stream breaks. What is wrong with a line is said on `err` and ends nothing.
-pub(crate) fn run(machine: &mut Machine, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Broken> {
+pub(crate) fn run(
+    machine: &mut Machine,
+    ctrl_c: &CtrlC,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Broken> {
     let mut lines = Lines::open().map_err(Broken::Input)?;
     while let Some(line) = lines.next().map_err(Broken::Input)? {
-        match machine.interpret(&line, out, err) {
+        match ctrl_c.interpret(machine, &line, out, err) {
             Ok(()) | Err(InterpretError::Compile | InterpretError::Runtime) => {}
             Err(InterpretError::Output(error)) => return Err(Broken::Output(error)),
         }

@@ -20,6 +20,8 @@
 mod command_line;
 #[path = "language/diff.rs"]
 mod diff;
+#[path = "language/interrupt.rs"]
+mod interrupt;
 #[path = "language/limits.rs"]
 mod limits;
 #[path = "language/metrics.rs"]

@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lox_vm::error::InterpretError;
-use lox_vm::machine::{Config, Machine};
+use lox_vm::machine::{Config, Limits, Machine};
 use mimalloc_runtime::{Budget, Metrics, Pacing, When};
 
 fn pacings() -> [Pacing; 3] {
@@ -12,8 +12,13 @@ fn pacings() -> [Pacing; 3] {
 }
 
 fn machine(pacing: Pacing) -> Machine {
+    limited(pacing, Limits::default())
+}
+
+fn limited(pacing: Pacing, limits: Limits) -> Machine {
     let stdin = Box::new(Cursor::new("first line\nsecond line"));
-    Machine::new(Config { pacing, beat_bytes: 64 << 10, script_args: vec!["one".into(), "two".into()], stdin }).unwrap()
+    let script_args = vec!["one".into(), "two".into()];
+    Machine::new(Config { pacing, beat_bytes: 64 << 10, limits, script_args, stdin }).unwrap()
 }
 
 /// What a script did.
@@ -338,7 +343,12 @@ fn a_panic_of_the_embedders_own_comes_out_and_leaves_the_machine_usable() {
 
 #[test]
 fn wrong_settings_are_refused() {
-    let config =
-        Config { pacing: Pacing::default(), beat_bytes: 1, script_args: Vec::new(), stdin: Box::new(io::empty()) };
+    let config = Config {
+        pacing: Pacing::default(),
+        beat_bytes: 1,
+        limits: Limits::default(),
+        script_args: Vec::new(),
+        stdin: Box::new(io::empty()),
+    };
     assert!(Machine::new(config).unwrap_err().to_string().contains("beat"));
 }

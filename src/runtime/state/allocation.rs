@@ -175,7 +175,7 @@ impl State {
     /// Looks at what has become due without an allocation of this heap.
     #[inline(always)]
     pub(in crate::runtime) fn settle(&self) {
-        if self.clock.is_overdrawn() {
+        if self.clock.credit() < 0 {
             self.poll(0);
         }
     }

@@ -23,6 +23,17 @@ impl State {
         }
     }
 
+    /// Bytes of raw blocks that this thread has not freed: those in use, and those freed elsewhere.
+    pub(super) fn blocks_not_freed_here(&self) -> u64 {
+        // Wrapping: what is charged without an allocation counts on both sides, and can be charged for ever.
+        self.clock.total().wrapping_sub(self.allocated.get().bytes).wrapping_sub(self.blocks_freed.get())
+    }
+
+    /// Bytes of raw blocks in use.
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks_not_freed_here() - self.elsewhere.bytes.load(Ordering::Relaxed)
+    }
+
     /// The areas of the heap.
     pub(in crate::runtime) fn areas(&self) -> Result<Vec<Area>, Error> {
         if heartbeat::in_handler() {
@@ -32,7 +43,7 @@ impl State {
             ));
         }
         // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
-        if Arc::strong_count(&self.elsewhere) > 1 || self.inherited > 0 {
+        if Arc::strong_count(&self.elsewhere) > 1 || !self.left.are_gone() {
             return Err(Error::new(
                 ErrorKind::NotAlone,
                 "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \
@@ -42,7 +53,7 @@ impl State {
         fence(Ordering::Acquire);
         // Quietly, as the list allocates: a handler could make a `RemoteFree` then. And how long it is, is the engine's affair.
         // SAFETY: nobody else has, or can come by, something to free into it with.
-        Ok(heartbeat::quietly(|| unsafe { self.heap.areas() }))
+        heartbeat::quietly(|| unsafe { self.heap.areas() })
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.
@@ -72,8 +83,8 @@ impl State {
     }
 
     fn count(&self, coming: u64) -> Metrics {
-        // Once, as other threads free meanwhile.
-        let in_use = self.in_use().saturating_sub(coming);
+        // Read once, as other threads free meanwhile. What is coming counts among them until there is an object.
+        let blocks = self.blocks().saturating_sub(coming);
         let objects = self.allocated.get().bytes - self.pending.freed().bytes;
         let calls = heartbeat::calls();
         Metrics {
@@ -84,8 +95,8 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            block_bytes: in_use.saturating_sub(objects),
-            in_use_bytes: in_use,
+            block_bytes: blocks,
+            in_use_bytes: objects + blocks,
             peak_in_use_bytes: self.peak_in_use.get(),
             limit: self.limit(),
             ladder: self.ladder.get(),

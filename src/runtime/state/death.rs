@@ -8,6 +8,7 @@ use crate::deferred::{Budget, Large, Meter, Object, Route, Tally};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::thread;
+use crate::runtime::wall;
 
 use super::{State, resume_if_possible};
 
@@ -122,6 +123,7 @@ impl State {
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
         this.drop_handlers();
+        this.close_requests();
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
@@ -152,13 +154,21 @@ impl State {
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
-        // No object is left, save those that were given up.
-        let in_use = this.inherited.saturating_add(this.in_use());
-        let State { heap, shared, place, .. } = *this;
-        shared.roster.leave(place);
-        // SAFETY: no objects are left, and `in_use` counts the rest.
-        if let Some(idle) = unsafe { heap.release(in_use) } {
-            aside(|| shared.give_back(idle, in_use));
-        }
+        // Objects that were given up are in use for good.
+        let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
+        let State { heap, shared, mut left, elsewhere, display, .. } = *this;
+        shared.roster.leave(display);
+        aside(|| {
+            left.add(elsewhere, all);
+            // SAFETY: no objects are left, and `left` tells of the rest.
+            let Some(idle) = (unsafe { heap.release(left.look()) }) else { return };
+            if idle.is_walled() {
+                // SAFETY: as above.
+                unsafe { wall::give_up(idle, left) }
+            } else {
+                // SAFETY: as above.
+                unsafe { shared.pool.give_back(idle, left) }
+            }
+        });
     }
 }

@@ -5,8 +5,8 @@
 //! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use crate::deferred::{Budget, Large, Meter};
 use crate::heartbeat;
@@ -15,6 +15,8 @@ use crate::runtime::metrics::{Cause, Ladder, Rung};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::pressure::{Pressure, PressureLevel};
 use crate::runtime::subscribers::{Call, PressureHandler};
+
+use crate::runtime::wall::Wall;
 
 use super::State;
 
@@ -39,15 +41,17 @@ impl State {
     /// Bytes of blocks in use: objects live, pending and given up, and raw blocks. What is charged and about to be allocated is
     /// among them.
     pub(in crate::runtime) fn in_use(&self) -> u64 {
-        // Acquire: pairs with the Release in `RemoteFree::free`.
-        let elsewhere = self.elsewhere.bytes.load(Ordering::Acquire);
-        // Wrapping: what is charged without an allocation counts on both sides, and can be charged for ever.
-        let freed = self.pending.freed().bytes.wrapping_add(self.blocks_freed.get()).wrapping_add(elsewhere);
-        self.clock.total().wrapping_sub(freed)
+        self.allocated.get().bytes - self.pending.freed().bytes + self.blocks()
     }
 
     pub(in crate::runtime) fn limit(&self) -> Option<u64> {
         Some(self.limit.get()).filter(|limit| *limit < NONE)
+    }
+
+    /// Where the bytes in use end: at the limit, or when the heap's wall is full. That the engine finds out, as not all that is counted
+    /// need be in use.
+    fn cap(&self) -> u64 {
+        self.heap.wall().map_or(NONE, Wall::bytes).min(self.limit.get())
     }
 
     pub(in crate::runtime) fn set_limit(&self, limit: Option<u64>) {
@@ -65,7 +69,7 @@ impl State {
     /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
     fn over(&self) -> u64 {
         let (limit, in_use) = (self.limit.get(), self.in_use());
-        if limit.saturating_sub(in_use) >= magazine::MOST_BYTES {
+        if in_use.saturating_add(magazine::MOST_BYTES) <= limit {
             return 0;
         }
         (in_use + self.heap.kept_bytes()).saturating_sub(limit)
@@ -73,19 +77,22 @@ impl State {
 
     /// Bytes that can be charged before the limit or the next threshold could be passed.
     pub(super) fn room(&self) -> u64 {
-        let limit = self.limit.get();
+        let (limit, cap) = (self.limit.get(), self.cap());
         if self.failing.get() > 0 {
             return 0;
         }
-        if limit == NONE {
+        if cap == NONE {
             return u64::MAX;
         }
         let in_use = self.in_use();
+        let to_threshold = self.thresholds.to_next(cap, in_use).unwrap_or(u64::MAX);
+        if limit == NONE {
+            return to_threshold;
+        }
         let to_limit = limit.saturating_sub(in_use);
         // Far from the limit, the most that can be kept stands for what is.
         let kept = if to_limit > 2 * magazine::MOST_BYTES { magazine::MOST_BYTES } else { self.heap.kept_bytes() };
-        let to_threshold = self.thresholds.to_next(limit, in_use).unwrap_or(u64::MAX);
-        to_limit.saturating_sub(kept).min(to_threshold)
+        to_threshold.min(to_limit.saturating_sub(kept))
     }
 
     /// Whether a block of `coming` bytes, which have been charged, may be allocated. If not, they count as freed.
@@ -120,26 +127,21 @@ impl State {
     }
 
     /// Climbs the ladder until `try_again` finds something. None of it is bounded.
+    // Reclaiming cycles will be a rung between the two: it costs more than a drain, and loses nothing that anyone wants.
     fn climb<R>(&self, shortage: Shortage, try_again: impl Fn() -> Option<R>) -> Option<R> {
-        let count = |count: fn(&mut Ladder, Rung), rung| {
+        let count = |count: fn(&mut Ladder, usize), rung: Rung| {
             let mut ladder = self.ladder.get();
-            count(&mut ladder, rung);
+            count(&mut ladder, rung as usize);
             self.ladder.set(ladder);
         };
         for rung in Rung::ALL {
-            count(|ladder, rung| ladder.climbed[rung as usize] += 1, rung);
-            match rung {
-                Rung::Drain => self.drain_for(shortage),
-                // Of what a limit counts, the engine has nothing to give.
-                Rung::Collect if shortage == Shortage::Limit => continue,
-                Rung::Collect => heartbeat::causing(|| self.heap.collect()),
-                Rung::Pressure => {
-                    self.tell_pressure(PressureLevel::Full, self.needed(shortage));
-                    self.drain_for(shortage);
-                }
+            if rung == Rung::Pressure && !self.tell_pressure(PressureLevel::Full, self.needed(shortage)) {
+                continue;
             }
+            count(|ladder, rung| ladder.climbed[rung] += 1, rung);
+            self.drain_for(shortage);
             if let Some(found) = try_again() {
-                count(|ladder, rung| ladder.helped[rung as usize] += 1, rung);
+                count(|ladder, rung| ladder.helped[rung] += 1, rung);
                 return Some(found);
             }
         }
@@ -169,14 +171,14 @@ impl State {
 
     /// Looks at how near the limit is: the nearer, the more allocation pays.
     pub(super) fn look_at_pressure(&self) {
-        let limit = self.limit.get();
+        let limit = self.cap();
         let level = if limit == NONE { None } else { self.thresholds.level(limit, self.in_use()) };
         self.pacer.set_boost(PressureLevel::boost(level));
     }
 
     /// Tells handlers of a level that has been reached since they were told last, or since a lower one held.
     pub(super) fn tell_rising_pressure(&self) {
-        let limit = self.limit.get();
+        let limit = self.cap();
         if limit == NONE {
             return;
         }
@@ -198,12 +200,18 @@ impl State {
         }
     }
 
-    /// Calls the handlers of memory pressure. One that is being called already is not called anew.
-    fn tell_pressure(&self, level: PressureLevel, needed: u64) {
-        let pressure = Pressure { level, in_use: self.in_use(), limit: self.limit(), needed };
+    /// Calls the handlers of memory pressure. One that is being called already is not called anew. False if there was none.
+    fn tell_pressure(&self, level: PressureLevel, needed: u64) -> bool {
+        let pressure =
+            Pressure { level, in_use: self.in_use(), limit: Some(self.cap()).filter(|cap| *cap < NONE), needed };
         // SAFETY: this state, which an allocation is being made from and so is alive.
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
-        let run = |handler: &mut PressureHandler| _ = self.guarded(|| handler(&mutator, pressure));
+        let called = Cell::new(false);
+        let run = |handler: &mut PressureHandler| {
+            called.set(true);
+            self.guarded(|| handler(&mutator, pressure));
+        };
         self.on_pressure.call(|()| Call::Again, run, |handler| self.drop_guarded(handler));
+        called.get()
     }
 }

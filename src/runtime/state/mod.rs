@@ -3,6 +3,7 @@
 mod allocation;
 mod counts;
 mod death;
+mod interrupts;
 mod limit;
 mod steps;
 
@@ -17,13 +18,15 @@ use crate::error::Error;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
+use super::interrupt::Interrupts;
+use super::leftovers::Leftovers;
 use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
-use super::roster::Place;
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
+use super::wall::Wall;
 use super::watch::Display;
 
 type StepObserver = Box<dyn FnMut(&Step)>;
@@ -42,8 +45,8 @@ pub(super) struct State {
     clock: Clock,
     /// Objects allocated. What the clock has charged besides their bytes was for raw blocks.
     allocated: Cell<Tally>,
-    /// Bytes that earlier mutators of the heap have left in use. Nobody tells when they are freed.
-    inherited: u64,
+    /// What earlier mutators of the heap have left in use.
+    left: Leftovers,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
     elsewhere: Arc<FreedElsewhere>,
@@ -55,12 +58,11 @@ pub(super) struct State {
     /// Handles of the heap: what is allocated through them is freed through this state. While there are any it is not freed.
     pub(super) handles: Cell<usize>,
     polling: Cell<bool>,
+    interrupts: Interrupts,
     on_beat: Subscribers<Due, BeatHandler>,
     on_pressure: Subscribers<(), PressureHandler>,
     observer: RefCell<Option<StepObserver>>,
     parked: RefCell<Option<Box<dyn Any + Send>>>,
-    /// Whether `parked` holds something.
-    has_parked: Cell<bool>,
     panics: Cell<u64>,
     steps: Cell<Steps>,
     peak_live: Cell<u64>,
@@ -76,22 +78,19 @@ pub(super) struct State {
     ladder: Cell<Ladder>,
     /// What other threads are shown.
     display: Display,
-    /// Where they find it.
-    place: Place,
 }
 
 impl State {
     pub(super) fn new(
         heap: Heap,
-        inherited: u64,
+        left: Leftovers,
         shared: Arc<Shared>,
         pacer: Pacer,
         clock: Clock,
         limits: Limits,
+        display: Display,
     ) -> State {
         let eager = pacer.pacing().schedule() == Schedule::Eager;
-        let display = Display::new();
-        let place = shared.roster.enter(display.watch());
         let state = State {
             heap,
             next: Cell::new(core::ptr::null()),
@@ -100,7 +99,7 @@ impl State {
             pacer,
             clock,
             allocated: Cell::default(),
-            inherited,
+            left,
             blocks_freed: Cell::default(),
             elsewhere: Arc::default(),
             attached: Cell::new(true),
@@ -108,11 +107,11 @@ impl State {
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
+            interrupts: Interrupts::new(),
             on_beat: Subscribers::default(),
             on_pressure: Subscribers::default(),
             observer: RefCell::new(None),
             parked: RefCell::new(None),
-            has_parked: Cell::new(false),
             panics: Cell::new(0),
             steps: Cell::default(),
             peak_live: Cell::new(0),
@@ -124,7 +123,6 @@ impl State {
             failing: Cell::new(0),
             ladder: Cell::default(),
             display,
-            place,
         };
         state.grant(false);
         state.show(0);
@@ -136,15 +134,7 @@ impl State {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,
             Err(payload) => {
-                self.panics.set(self.panics.get() + 1);
-                let mut parked = self.parked.borrow_mut();
-                if parked.is_none() {
-                    *parked = Some(payload);
-                    self.has_parked.set(true);
-                } else {
-                    // Dropping it could panic once more, without end.
-                    core::mem::forget(payload);
-                }
+                self.keep_panic(payload);
                 Outcome::Panicked
             }
         }
@@ -155,23 +145,30 @@ impl State {
         self.guarded(|| drop(value));
     }
 
-    #[inline(always)]
-    pub(super) fn has_parked_panic(&self) -> bool {
-        self.has_parked.get()
+    #[cold]
+    fn keep_panic(&self, payload: Box<dyn Any + Send>) {
+        self.panics.set(self.panics.get() + 1);
+        let mut parked = self.parked.borrow_mut();
+        if parked.is_none() {
+            *parked = Some(payload);
+            self.interrupts.raise_news();
+        } else {
+            // Dropping it could panic once more, without end.
+            core::mem::forget(payload);
+        }
     }
 
     pub(super) fn take_parked_panic(&self) -> Option<Box<dyn Any + Send>> {
-        self.has_parked.set(false);
         self.parked.take()
     }
 
     pub(super) fn subscribe_to_beats(&self, when: When, handler: Box<BeatHandler>) -> Result<Subscription, Error> {
         let due = Due::new(when, self.clock.beats())?;
-        Ok(Subscription { to: Event::Beat, id: self.on_beat.add(due, handler) })
+        Ok(Subscription { to: Event::Beat, id: self.on_beat.add(due, handler)? })
     }
 
-    pub(super) fn subscribe_to_pressure(&self, handler: Box<PressureHandler>) -> Subscription {
-        Subscription { to: Event::Pressure, id: self.on_pressure.add((), handler) }
+    pub(super) fn subscribe_to_pressure(&self, handler: Box<PressureHandler>) -> Result<Subscription, Error> {
+        Ok(Subscription { to: Event::Pressure, id: self.on_pressure.add((), handler)? })
     }
 
     pub(super) fn unsubscribe(&self, Subscription { to, id }: Subscription) -> bool {
@@ -188,8 +185,9 @@ impl State {
     }
 
     pub(super) fn child(&self) -> Attach {
-        let limits = Limits { bytes: self.limit(), thresholds: self.thresholds };
-        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, limits)
+        let wall = self.heap.wall().map(Wall::asked);
+        let limits = Limits { bytes: self.limit(), wall, thresholds: self.thresholds };
+        Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.interrupts.fuel(), limits)
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -199,10 +197,6 @@ impl State {
     pub(super) fn set_observer(&self, observer: StepObserver) {
         // The old one is dropped after the borrow has ended: it may hold anything.
         let _old = self.observer.replace(Some(observer));
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.pending.is_draining()
     }
 
     pub(super) fn is_attached(&self) -> bool {

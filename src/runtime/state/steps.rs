@@ -44,6 +44,7 @@ impl State {
         }
         if let Some(beat) = beat {
             self.show(coming);
+            self.beat_passed();
             #[cfg(feature = "tracing")]
             self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
             self.run_beat_handlers(beat);
@@ -62,7 +63,8 @@ impl State {
     /// dies (`arm`).
     pub(super) fn grant(&self, pending: bool) {
         let installment = if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX };
-        self.clock.grant(installment.min(self.room()));
+        // At least one, which no charge is as small as: what is overdrawn is looked at by every poll of the program.
+        self.clock.grant(installment.min(self.room()).max(1));
     }
 
     /// Grants anew, when what was granted is no longer right.

@@ -18,9 +18,9 @@ mod upvalues;
 
 use std::fmt::{self, Write as _};
 use std::io::{BufRead, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mimalloc_runtime::{Budget, Metrics, Mutator, Pacing, Runtime};
+use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime};
 
 use self::frame::{Frame, MAX_FRAMES};
 use self::state::State;
@@ -36,6 +36,8 @@ pub struct Config {
     pub pacing: Pacing,
     /// Bytes of a heartbeat.
     pub beat_bytes: u64,
+    /// How long a script may run.
+    pub limits: Limits,
     /// What the native `args()` gives.
     pub script_args: Vec<String>,
     /// What the native `readLine()` reads.
@@ -47,9 +49,22 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("pacing", &self.pacing)
             .field("beat_bytes", &self.beat_bytes)
+            .field("limits", &self.limits)
             .field("script_args", &self.script_args)
             .finish_non_exhaustive()
     }
+}
+
+/// How long a script may run: each script that a machine interprets, from its start on. `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Fuel: 1 for each jump back, of which a `for` with an increment makes two a round, 1 for each call of a function written
+    /// in Lox, and 1 for each 64 bytes that natives and `print` work through.
+    pub fuel: Option<u64>,
+    /// Heartbeats.
+    pub beats: Option<u64>,
+    /// Time by the clock, compiling not included.
+    pub time: Option<Duration>,
 }
 
 /// A Lox machine.
@@ -57,6 +72,7 @@ pub struct Machine {
     /// The functions that have been called and have not returned, innermost last.
     frames: Vec<Frame>,
     state: State,
+    limits: Limits,
 }
 
 impl Machine {
@@ -68,10 +84,10 @@ impl Machine {
         let attaching = Runtime::new()?.attaching().pacing(config.pacing);
         let heap = Heap::new(attaching.beat_bytes(config.beat_bytes)?.attach()?);
         let host = Host { script_args: config.script_args, stdin: config.stdin, started: Instant::now() };
-        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), state: State::new(heap, host)? })
+        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), state: State::new(heap, host)?, limits: config.limits })
     }
 
-    /// The mutator, to be observed or asked for its metrics.
+    /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts.
     pub fn mutator(&self) -> &Mutator {
         self.state.heap.mutator()
     }
@@ -91,6 +107,7 @@ impl Machine {
                 return Err(InterpretError::Compile);
             }
         };
+        let started = self.start_limits();
         let result = self.run_script(script, out);
         let flushed = out.flush();
         let result = match result {
@@ -98,9 +115,21 @@ impl Machine {
             Err(RuntimeError::Output(error)) => Err(InterpretError::Output(error)),
             Err(RuntimeError::Message(message)) => Err(self.report(&message, err)),
             Err(RuntimeError::OutOfMemory) => Err(self.report("Out of memory.", err)),
+            Err(RuntimeError::Interrupted(why)) => Err(self.report(&interruption(why, started), err)),
         };
         self.reset();
         result
+    }
+
+    /// Counts the limits from now on. Returns the beats that have passed.
+    fn start_limits(&self) -> u64 {
+        let (mutator, Limits { fuel, beats, time }) = (self.mutator(), self.limits);
+        let started = mutator.beats();
+        mutator.set_fuel(fuel);
+        mutator.set_deadline(beats.map(|beats| started.saturating_add(beats)));
+        mutator.set_time_limit(time);
+        self.state.heap.meter().reset();
+        started
     }
 
     fn run_script(&mut self, script: Proto, out: &mut dyn Write) -> Result<(), RuntimeError> {
@@ -130,11 +159,24 @@ impl Machine {
     ///
     /// The result counts what there was. Objects that are still live refer to each other in cycles.
     pub fn shutdown(self) -> Metrics {
-        let Machine { frames, state } = self;
+        let Machine { frames, state, .. } = self;
         drop(frames);
         let mutator = state.into_mutator();
         mutator.collect(Budget::Unbounded);
         mutator.metrics()
+    }
+}
+
+/// The message of an interruption, of a script that was started after so many beats.
+fn interruption(why: Interrupted, started: u64) -> String {
+    match why {
+        Interrupted::OutOfFuel => "Out of fuel.".to_owned(),
+        Interrupted::Deadline { deadline, .. } => {
+            format!("Deadline of {} beats passed.", deadline.saturating_sub(started))
+        }
+        Interrupted::TimedOut => "Timed out.".to_owned(),
+        Interrupted::Stopped => "Interrupted.".to_owned(),
+        other => format!("Interrupted: {other}."),
     }
 }
 

@@ -35,8 +35,9 @@ impl Machine {
         while let Some(frame) = self.frames.last() {
             match self.state.execute(frame, out)? {
                 Next::Enter(callee) => {
+                    // Before, so that the trace ends with the call.
+                    self.mutator().poll(1)?;
                     self.enter(callee)?;
-                    self.mutator().safepoint();
                 }
                 Next::Return => {
                     self.frames.pop();
@@ -195,8 +196,9 @@ impl State {
                     }
                 }
                 Op::Loop => {
+                    // Before, so that the trace ends with the line of the jump.
+                    self.heap.mutator().poll(1)?;
                     at.ip -= second;
-                    self.heap.mutator().safepoint();
                 }
                 Op::Call => {
                     let slot = at.top - 1 - first;

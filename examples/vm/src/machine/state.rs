@@ -120,7 +120,7 @@ impl State {
     #[inline(never)]
     pub(super) fn print(&mut self, out: &mut dyn Write) -> Result<(), RuntimeError> {
         let value = self.stack.pop();
-        Ok(writeln!(out, "{value}")?)
+        self.heap.print(out, format_args!("{value}\n"))
     }
 }
 

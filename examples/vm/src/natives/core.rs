@@ -33,12 +33,14 @@ fn str(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, Ru
     }
 }
 
-fn to_number(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Ok(number::parse(arguments.string(1)?).map_or(Value::NIL, Value::from))
+fn to_number(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let text = arguments.string(1)?;
+    context.heap.work(text.len())?;
+    Ok(number::parse(text).map_or(Value::NIL, Value::from))
 }
 
 fn write(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    write!(context.out, "{}", arguments.value(1))?;
+    context.heap.print(context.out, format_args!("{}", arguments.value(1)))?;
     Ok(Value::NIL)
 }
 

@@ -66,13 +66,15 @@ fn pop(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeE
 fn insert(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let mut buffer = this(arguments).buffer();
     let index = arguments.index(1, buffer.len() + 1)?;
+    context.heap.work(size_of_val(&buffer.items()[index..]))?;
     buffer.insert(context.heap.mutator(), index, arguments.value(2).clone())?;
     Ok(Value::NIL)
 }
 
-fn remove_at(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+fn remove_at(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let mut buffer = this(arguments).buffer();
     let index = arguments.index(1, buffer.len())?;
+    context.heap.work(size_of_val(&buffer.items()[index..]))?;
     Ok(buffer.remove(index))
 }
 
@@ -81,17 +83,18 @@ fn clear(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, Runtim
     Ok(Value::NIL)
 }
 
-fn position(arguments: &Arguments<'_>) -> Option<usize> {
-    let wanted = arguments.value(1);
-    this(arguments).items().iter().position(|item| item == wanted)
+fn position(context: &Context<'_>, arguments: &Arguments<'_>) -> Result<Option<usize>, RuntimeError> {
+    let (wanted, items) = (arguments.value(1), this(arguments).items());
+    context.heap.work(size_of_val(&*items))?;
+    Ok(items.iter().position(|item| item == wanted))
 }
 
-fn contains(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Ok(position(arguments).is_some().into())
+fn contains(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(position(context, arguments)?.is_some().into())
 }
 
-fn index_of(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Ok(position(arguments).map_or(-1.0, |index| index as f64).into())
+fn index_of(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    Ok(position(context, arguments)?.map_or(-1.0, |index| index as f64).into())
 }
 
 fn slice(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
@@ -99,12 +102,14 @@ fn slice(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
     let from = arguments.index(1, items.len() + 1)?;
     let to = arguments.index(2, items.len() + 1)?;
     let part = items.get(from..to).ok_or_else(|| arguments.error("index out of range"))?;
+    context.heap.work(size_of_val(part))?;
     let copy = Buffer::filled(context.heap.mutator(), part.len(), |index| part[index].clone())?;
     context.heap.list_of(copy)
 }
 
 fn concat(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let (left, right) = (this(arguments).items(), arguments.list(1)?.items());
+    context.heap.work(size_of_val(&*left) + size_of_val(&*right))?;
     let copy = Buffer::filled(context.heap.mutator(), left.len() + right.len(), |index| {
         let item = left.get(index).unwrap_or_else(|| &right[index - left.len()]);
         item.clone()
@@ -112,15 +117,21 @@ fn concat(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value,
     context.heap.list_of(copy)
 }
 
-fn reverse(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    this(arguments).buffer().items_mut().reverse();
+fn reverse(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let mut buffer = this(arguments).buffer();
+    context.heap.work(size_of_val(buffer.items()))?;
+    buffer.items_mut().reverse();
     Ok(Value::NIL)
 }
 
 /// Numbers by value, a not-a-number after all others; strings by their bytes.
-fn sort(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+fn sort(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let mut buffer = this(arguments).buffer();
     let items = buffer.items_mut();
+    // Each item is compared with about as many others as it takes halvings to come to one.
+    let texts: usize = items.iter().filter_map(Value::as_str).map(str::len).sum();
+    let rounds = items.len().checked_ilog2().map_or(0, |log| log as usize + 1);
+    context.heap.work((size_of_val(items) + texts).saturating_mul(rounds))?;
     // Equal items cannot be told apart, so the sort need not be stable, and needs no memory.
     if items.iter().all(|item| item.as_number().is_some()) {
         items.sort_unstable_by(|a, b| match (a.as_number(), b.as_number()) {
@@ -137,6 +148,8 @@ fn sort(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, Runtime
 
 fn join(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let (items, separator) = (this(arguments).items(), arguments.string(1)?);
+    // Besides the text that is written, which may be none.
+    context.heap.work(size_of_val(&*items))?;
     context.heap.written(|text| {
         for (index, item) in items.iter().enumerate() {
             text.write_str(if index > 0 { separator } else { "" })?;

@@ -63,11 +63,15 @@ fn len(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeE
 }
 
 fn keys(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    context.heap.list(this(arguments).table().entries().map(|(key, _)| Ok(key.clone())))
+    let table = this(arguments).table();
+    context.heap.work(table.bytes())?;
+    context.heap.list(table.entries().map(|(key, _)| Ok(key.clone())))
 }
 
 fn values(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    context.heap.list(this(arguments).table().entries().map(|(_, value)| Ok(value.clone())))
+    let table = this(arguments).table();
+    context.heap.work(table.bytes())?;
+    context.heap.list(table.entries().map(|(_, value)| Ok(value.clone())))
 }
 
 fn clear(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {

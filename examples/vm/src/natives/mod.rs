@@ -19,7 +19,7 @@ use crate::heap::Heap;
 use crate::object::List;
 use crate::value::Value;
 
-/// The code of a native.
+/// The code of a native. What takes longer than constant time says so to [`Heap::work`], so that fuel bounds it too.
 pub(crate) type NativeFn = fn(&mut Context<'_>, &Arguments<'_>) -> Result<Value, RuntimeError>;
 
 /// A native function or method.

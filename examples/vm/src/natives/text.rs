@@ -51,9 +51,10 @@ fn char_at(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value
     context.heap.string(&rest[..character.len_utf8()])
 }
 
-fn find(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+fn find(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let (text, part) = (arguments.string(1)?, arguments.string(2)?);
     let from = offset(arguments, 3, text)?;
+    context.heap.work(text.len() - from + part.len())?;
     Ok(text[from..].find(part).map_or(-1.0, |found| (from + found) as f64).into())
 }
 
@@ -62,15 +63,20 @@ fn split(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
     if separator.is_empty() {
         return Err(arguments.error("separator must not be empty"));
     }
+    context.heap.work(text.len())?;
     strings(context, text.split(separator))
 }
 
 fn words(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    strings(context, arguments.string(1)?.split_whitespace())
+    let text = arguments.string(1)?;
+    context.heap.work(text.len())?;
+    strings(context, text.split_whitespace())
 }
 
 fn trim(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    context.heap.string(arguments.string(1)?.trim())
+    let text = arguments.string(1)?;
+    context.heap.work(text.len())?;
+    context.heap.string(text.trim())
 }
 
 fn upper(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
@@ -86,6 +92,7 @@ fn lower(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
 /// An empty string is found between all characters and at both ends.
 fn replace(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let (text, from, to) = (arguments.string(1)?, arguments.string(2)?, arguments.string(3)?);
+    context.heap.work(text.len())?;
     context.heap.written(|draft| {
         let mut separator = "";
         text.split(from).try_for_each(|part| {
@@ -96,12 +103,16 @@ fn replace(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value
     })
 }
 
-fn starts_with(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Ok(arguments.string(1)?.starts_with(arguments.string(2)?).into())
+fn starts_with(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let (text, start) = (arguments.string(1)?, arguments.string(2)?);
+    context.heap.work(start.len())?;
+    Ok(text.starts_with(start).into())
 }
 
-fn ends_with(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Ok(arguments.string(1)?.ends_with(arguments.string(2)?).into())
+fn ends_with(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
+    let (text, end) = (arguments.string(1)?, arguments.string(2)?);
+    context.heap.work(end.len())?;
+    Ok(text.ends_with(end).into())
 }
 
 fn ord(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {

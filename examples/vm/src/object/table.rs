@@ -62,6 +62,11 @@ impl Table {
         self.live
     }
 
+    /// Bytes of the entries, gaps included: what a walk over them looks at.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.entries.items())
+    }
+
     /// The number of the key's entry.
     #[inline]
     fn find(&self, key: &Value) -> Option<usize> {

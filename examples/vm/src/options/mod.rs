@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
+use lox_vm::machine::Limits;
 use mimalloc_runtime::{Budget, Pacing};
 
 /// What `--help` prints.
@@ -37,10 +38,24 @@ How dead objects are freed:
   --eager               Free everything the moment it dies, without a limit.
   --stress              Do one unit of work at each allocation: finds mistakes.
 
-A SIZE is a whole number of B, KiB, MiB or GiB, a time one of ns, us, ms or s.
+Where a program ends with a run-time error at the latest. At the prompt each
+line is a program of its own.
+  --fuel N              After N calls and rounds of loops (two for a round of a
+                        `for` with an increment). Natives and printing count
+                        too, 1 for 64 bytes. At the same place in every run.
+  --beats N             At its N-th heartbeat, so by what it allocates. At the
+                        same place in every run.
+  --timeout TIME        After so long by the clock.
+  Ctrl-C                At once; at the prompt the next line can be typed. A
+                        program that does not end by it, as it waits for input,
+                        ends with the command when it is pressed again.
 
-Exit codes: 0, or 64 wrong use, 65 error in the source, 70 run-time error,
-74 a file that could not be read or written.
+A SIZE is a whole number of B, KiB, MiB or GiB, a time one of ns, us, ms, s or
+min.
+
+Exit codes: 0, or 64 wrong use, 65 error in the source, 70 run-time error, also
+by a limit or Ctrl-C, 74 a file that could not be read or written, 130 Ctrl-C
+when no program runs, or pressed again.
 ";
 
 /// Bytes of a heartbeat if not given.
@@ -68,6 +83,8 @@ pub(crate) struct Options {
     pub(crate) pacing: Pacing,
     /// Bytes of a heartbeat.
     pub(crate) beat_bytes: u64,
+    /// How long each script may run.
+    pub(crate) limits: Limits,
     /// Whether and how to report the metrics.
     pub(crate) metrics: Option<MetricsFormat>,
     /// Where to draw the pauses.
@@ -108,6 +125,7 @@ impl Command {
         let mut disassemble = false;
         let mut freeing = Freeing::default();
         let mut beat_bytes = BEAT_BYTES;
+        let mut limits = Limits::default();
         let mut metrics = None;
         let mut pauses = None;
         let mut program = Program::Prompt;
@@ -125,6 +143,9 @@ impl Command {
                 Long("beat-bytes") => beat_bytes = quantity::size(&parser.value()?.string()?)?,
                 Long("eager") => freeing.choose(Preset::Eager)?,
                 Long("stress") => freeing.choose(Preset::Stress)?,
+                Long("fuel") => limits.fuel = Some(quantity::count(&parser.value()?.string()?)?),
+                Long("beats") => limits.beats = Some(quantity::count(&parser.value()?.string()?)?),
+                Long("timeout") => limits.time = Some(quantity::time(&parser.value()?.string()?)?),
                 Value(script) => {
                     // What follows is the script's, whatever it looks like.
                     let arguments = parser.raw_args()?.map(ValueExt::string).collect::<Result<_, _>>()?;
@@ -143,7 +164,7 @@ impl Command {
                 Program::Prompt => Err(UsageError::new("--disassemble needs a script")),
             };
         }
-        Ok(Command::Run(Options { program, pacing: freeing.pacing()?, beat_bytes, metrics, pauses }))
+        Ok(Command::Run(Options { program, pacing: freeing.pacing()?, beat_bytes, limits, metrics, pauses }))
     }
 }
 

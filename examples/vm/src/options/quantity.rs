@@ -9,7 +9,8 @@ use super::UsageError;
 const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// In nanoseconds.
-const TIMES: &[(&str, u64)] = &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+const TIMES: &[(&str, u64)] =
+    &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000)];
 
 /// Such as `64KiB`; a number alone is bytes.
 pub(super) fn size(text: &str) -> Result<u64, UsageError> {
@@ -31,9 +32,24 @@ pub(super) fn pause_cap(text: &str) -> Result<Budget, UsageError> {
     };
     cap.ok_or_else(|| {
         UsageError::new(format!(
-            "'{text}' is no pause cap; give a whole number of ns, us, ms, s or units, such as 100us or 500units, or none"
+            "'{text}' is no pause cap; give a whole number of ns, us, ms, s, min or units, such as 100us or 500units, or none"
         ))
     })
+}
+
+/// Such as `2s`. A number alone would leave open of what, and is refused.
+pub(super) fn time(text: &str) -> Result<Duration, UsageError> {
+    let (number, unit) = split(text);
+    scaled(number, unit, TIMES).map(Duration::from_nanos).ok_or_else(|| {
+        UsageError::new(format!("'{text}' is no time; give a whole number of ns, us, ms, s or min, such as 2s"))
+    })
+}
+
+/// Such as `1000`.
+pub(super) fn count(text: &str) -> Result<u64, UsageError> {
+    let (number, unit) = split(text);
+    let counted = number.parse().ok().filter(|_| unit.is_empty());
+    counted.ok_or_else(|| UsageError::new(format!("'{text}' is no count; give a whole number such as 1000")))
 }
 
 /// Such as `1.5`.
@@ -65,6 +81,25 @@ mod tests {
         assert_eq!(size("1GiB"), Ok(1 << 30));
         for text in ["", "KiB", "-1", "1.5MiB", "1kib", "1KB", "1 KiB", "18446744073709551616", "17179869184GiB"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(time("0s"), Ok(Duration::ZERO));
+        assert_eq!(time("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(time("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(time("3min"), Ok(Duration::from_secs(180)));
+        for text in ["", "2", "s", "-1s", "1.5s", "1h", "1m", "none", "2 s", "18446744074s"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!([count("0"), count("1000"), count("18446744073709551615")], [Ok(0), Ok(1000), Ok(u64::MAX)]);
+        for text in ["", "-1", "+1", "1.5", "1k", "1_000", "18446744073709551616"] {
+            assert!(count(text).is_err(), "{text}");
         }
     }
 

@@ -24,6 +24,7 @@ fn nothing_is_the_prompt_with_defaults() {
         program: Program::Prompt,
         pacing: Pacing::default(),
         beat_bytes: 65_536,
+        limits: Limits::default(),
         metrics: None,
         pauses: None,
     };
@@ -64,6 +65,16 @@ fn freeing_is_set() {
     let pacing = options(&["--pause-cap", "7units", "--stress"]).pacing;
     assert_eq!((pacing.pause_cap(), pacing.installment()), (Budget::Units(7), 1));
     assert_eq!(options(&["--beat-bytes", "1MiB"]).beat_bytes, 1 << 20);
+}
+
+#[test]
+fn limits_are_set() {
+    let limits = options(&["--fuel", "1000", "--beats=0", "--timeout=2s"]).limits;
+    let expected = Limits { fuel: Some(1000), beats: Some(0), time: Some(std::time::Duration::from_secs(2)) };
+    assert_eq!(limits, expected);
+    refused(&["--fuel=much"], "no count");
+    refused(&["--beats=-1"], "no count");
+    refused(&["--timeout=2"], "no time");
 }
 
 #[test]
@@ -130,6 +141,10 @@ fn help_names_every_option() {
         "--beat-bytes",
         "--eager",
         "--stress",
+        "--fuel",
+        "--beats",
+        "--timeout",
+        "Ctrl-C",
     ] {
         assert!(HELP.contains(option), "{option}");
     }

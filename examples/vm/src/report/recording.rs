@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mimalloc_runtime::{Cause, Metrics, Mutator, Step};
+use mimalloc_runtime::{Cause, Error, Metrics, Mutator, Step};
 
 use super::timeline::{Memory, Timeline};
 
@@ -39,18 +39,21 @@ pub(crate) struct Recording {
 
 impl Recorder {
     /// Observes `mutator` from now on.
-    pub(crate) fn watch(mutator: &Mutator) -> Recorder {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(crate) fn watch(mutator: &Mutator) -> Result<Recorder, Error> {
         let recording = Rc::new(RefCell::new(Recording::new()));
         let told = Rc::clone(&recording);
-        mutator.observe_steps(move |step| told.borrow_mut().record(step));
-        Recorder { recording, start: Instant::now() }
+        mutator.observe_steps(move |step| told.borrow_mut().record(step))?;
+        Ok(Recorder { recording, start: Instant::now() })
     }
 
     /// What was observed. What the mutator does from now on, such as to free everything at the end, is not.
     pub(crate) fn finish(self, mutator: &Mutator) -> Recording {
         // The observer goes, and its share of the recording with it. A new recording in its place would need memory, which may
         // be just what the program has run out of.
-        mutator.observe_steps(|_| ());
+        mutator.observe_steps(|_| ()).expect("what captures nothing needs no memory");
         let recording = Rc::into_inner(self.recording).expect("the observer was the only other owner");
         let mut recording = recording.into_inner();
         recording.run_time = self.start.elapsed();

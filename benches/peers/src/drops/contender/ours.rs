@@ -44,7 +44,7 @@ pub(super) fn paced<const SLOTS: usize>(scene: Scene) -> Result<Sample, Box<dyn 
     // The mutator times its own steps: from out here they cannot be told from the allocations that pay for them.
     let collecting = Rc::new(Cell::new(Duration::ZERO));
     let sum = Rc::clone(&collecting);
-    mutator.observe_steps(move |step| sum.set(sum.get() + step.elapsed));
+    mutator.observe_steps(move |step| sum.set(sum.get() + step.elapsed))?;
     let (mut trial, before) = (Trial::begin(), mutator.metrics());
     trial.watch.step(|| drop(root));
     while mutator.metrics().pending.now.objects > 0 {

@@ -1,0 +1,362 @@
+//! Interruptions: why a program that polls is to stop, and what other threads ask of its mutator.
+
+use core::cell::Cell;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::heartbeat;
+
+use super::mutator::Mutator;
+
+/// Why the program is to stop: what [`Mutator::poll`] returns. Of several reasons the first in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Interrupted {
+    /// The fuel has run out ([`Mutator::set_fuel`]). At the same poll in every run.
+    OutOfFuel,
+    /// The deadline in heartbeats has passed ([`Mutator::set_deadline`]). As the heartbeat is a function of the program alone, at
+    /// the same poll on every machine and in every build.
+    Deadline {
+        /// The number of the beat that was the deadline.
+        deadline: u64,
+        /// How many beats have passed.
+        beats: u64,
+    },
+    /// Somebody has called [`Interrupter::stop`].
+    Stopped,
+    /// The time limit has passed ([`Mutator::set_time_limit`]).
+    TimedOut,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interrupted::OutOfFuel => f.write_str("out of fuel"),
+            Interrupted::Deadline { deadline, beats } => {
+                write!(f, "the deadline of {deadline} heartbeats has passed: it is beat {beats}")
+            }
+            Interrupted::Stopped => f.write_str("stopped on request"),
+            Interrupted::TimedOut => f.write_str("the time limit has passed"),
+        }
+    }
+}
+
+impl core::error::Error for Interrupted {}
+
+/// Interrupts a mutator from any thread.
+///
+/// Made by [`Mutator::interrupter`]; cheap to clone; may outlive the mutator. What it asks for happens at the mutator's next
+/// [`poll`](Mutator::poll): a program that does not poll is not interrupted.
+#[derive(Clone)]
+pub struct Interrupter {
+    signal: Arc<Signal>,
+}
+
+impl Interrupter {
+    /// Has the next [`poll`](Mutator::poll) return [`Interrupted::Stopped`]: once, however often this was called before it.
+    /// Nothing if the mutator has gone.
+    ///
+    /// # Cost
+    /// One atomic operation, without a lock or an allocation: it may be called in a handler of a Unix signal.
+    pub fn stop(&self) {
+        self.signal.raise(STOP);
+    }
+
+    /// Has the next [`poll`](Mutator::poll) do what a [`safepoint`](Mutator::safepoint) does. Nothing if the mutator has gone.
+    ///
+    /// # Cost
+    /// As [`stop`](Interrupter::stop).
+    pub fn request_safepoint(&self) {
+        self.signal.raise(NEWS);
+    }
+
+    /// Runs `request` on the mutator's thread, at its next [`poll`](Mutator::poll) or safepoint. False if the mutator has gone;
+    /// then `request` is dropped here. One that was taken and whose mutator goes without polling again is dropped, on that
+    /// mutator's thread.
+    ///
+    /// Requests run in the order in which they came, each once. One that is made by a request waits for the next poll. They may
+    /// do anything that code on that thread may do: allocate, collect, poll, ask for more. They do not run where the poll is
+    /// within code that the crate has called, such as a handler or a `Drop`, but when the program itself polls again. A panic
+    /// comes out of the poll or safepoint, when all requests have run.
+    ///
+    /// When it runs is up to the threads: what it allocates or polls moves the program's beats and fuel.
+    ///
+    /// # Cost
+    /// A lock, for moments only, and an allocation.
+    pub fn run_at_safepoint(&self, request: impl FnOnce(&Mutator) + Send + 'static) -> bool {
+        self.signal.request(Box::new(request))
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+type Request = Box<dyn FnOnce(&Mutator) + Send>;
+
+/// Reasons to look closer than a poll does on its fast path. The first three are of the mutator's thread alone, and stay until
+/// what they are about is set anew.
+const OUT_OF_FUEL: u32 = 1;
+const DEADLINE: u32 = 1 << 1;
+const TIMED_OUT: u32 = 1 << 2;
+const STOP: u32 = 1 << 3;
+/// There is something that a safepoint tells.
+const NEWS: u32 = 1 << 4;
+/// There are requests.
+const REQUESTS: u32 = 1 << 5;
+
+/// What a mutator shares with those who interrupt it.
+struct Signal {
+    word: AtomicU32,
+    /// Invariant REQUESTS: `None` from the detaching on. Nothing of the user's runs or is dropped under the lock; and handlers
+    /// of the engine's hook are off, and nobody is charged, as both waiting and pushing may allocate.
+    requests: Mutex<Option<Vec<Request>>>,
+}
+
+impl Signal {
+    fn has(&self, bits: u32) -> bool {
+        // Acquire: pairs with `raise`. What came before a stop is seen by whoever sees the stop.
+        self.word.load(Ordering::Acquire) & bits != 0
+    }
+
+    fn raise(&self, bits: u32) {
+        self.word.fetch_or(bits, Ordering::Release);
+    }
+
+    /// Whether any of them was raised.
+    fn lower(&self, bits: u32) -> bool {
+        self.word.fetch_and(!bits, Ordering::AcqRel) & bits != 0
+    }
+
+    fn request(&self, request: Request) -> bool {
+        let refused = heartbeat::quietly(|| match &mut *self.requests.lock() {
+            Some(requests) => {
+                requests.push(request);
+                None
+            }
+            None => Some(request),
+        });
+        if refused.is_none() {
+            self.raise(REQUESTS);
+        }
+        refused.is_none()
+    }
+
+    fn take_requests(&self) -> Vec<Request> {
+        // Before they are taken: one that comes in between is taken too, and its bit stays for nothing.
+        self.lower(REQUESTS);
+        heartbeat::quietly(|| self.requests.lock().as_mut().map(core::mem::take).unwrap_or_default())
+    }
+
+    fn close(&self) -> Vec<Request> {
+        heartbeat::quietly(|| self.requests.lock().take().unwrap_or_default())
+    }
+}
+
+/// A limit on time, and how long it takes to use up fuel.
+#[derive(Clone, Copy)]
+struct TimeLimit {
+    until: Instant,
+    /// When the clock was read last.
+    read: Instant,
+    /// Fuel that may be used from then on until it is read again.
+    slice: i64,
+}
+
+impl TimeLimit {
+    /// Slices that take less become longer: to read the clock takes some tens of nanoseconds.
+    const SHORT: Duration = Duration::from_micros(25);
+    /// Slices that take more become shorter.
+    const LONG: Duration = Duration::from_micros(100);
+    /// Far from overflowing.
+    const LARGEST: i64 = 1 << 60;
+
+    /// Without a slice: the first poll that costs anything reads the clock.
+    fn new(limit: Duration) -> Option<TimeLimit> {
+        let now = Instant::now();
+        // Beyond what an instant can be, nobody waits for it.
+        Some(TimeLimit { until: now.checked_add(limit)?, read: now, slice: 0 })
+    }
+
+    /// The limit at `now`, when so much fuel was used since the last reading. By what was used and not by what was granted: fuel
+    /// that is set anew often ends slices early.
+    fn read(self, now: Instant, used: i64) -> TimeLimit {
+        let took = now.duration_since(self.read);
+        let slice = if took < Self::SHORT {
+            used.saturating_mul(2)
+        } else if took > Self::LONG {
+            (i128::from(used) * Self::SHORT.as_nanos() as i128 / took.as_nanos() as i128) as i64
+        } else {
+            used
+        };
+        TimeLimit { read: now, slice: slice.clamp(1, Self::LARGEST), ..self }
+    }
+}
+
+/// What a mutator's polls look at, besides its clock of beats.
+///
+/// Invariant FUEL: `slice` and `reserve` are what fuel is left, and `slice` is not negative, save between a poll's subtraction
+/// and `refuel`, where nothing else runs.
+pub(super) struct Interrupts {
+    /// Fuel until a poll looks closer.
+    slice: Cell<i64>,
+    /// Fuel beyond the slice; `None` for no limit.
+    reserve: Cell<Option<u64>>,
+    time: Cell<Option<TimeLimit>>,
+    signal: Arc<Signal>,
+    /// Whether news are being told and requests run.
+    pub(super) serving: Cell<bool>,
+}
+
+impl Interrupts {
+    pub(super) fn new() -> Interrupts {
+        let signal = Signal { word: AtomicU32::new(0), requests: Mutex::new(Some(Vec::new())) };
+        Interrupts {
+            slice: Cell::new(i64::MAX),
+            reserve: Cell::new(None),
+            time: Cell::new(None),
+            signal: Arc::new(signal),
+            serving: Cell::new(false),
+        }
+    }
+
+    pub(super) fn interrupter(&self) -> Interrupter {
+        Interrupter { signal: Arc::clone(&self.signal) }
+    }
+
+    // ---- fuel and time ----
+
+    /// Uses up fuel. Negative when the slice is: then `refuel` must follow.
+    #[inline(always)]
+    pub(super) fn spend(&self, cost: u32) -> i64 {
+        // Does not overflow, by FUEL.
+        let left = self.slice.get() - i64::from(cost);
+        self.slice.set(left);
+        left
+    }
+
+    /// To be called after each `spend` that came out negative.
+    pub(super) fn refuel(&self) {
+        let overspent = self.slice.get();
+        if overspent >= 0 {
+            return;
+        }
+        self.read_clock();
+        let left = self.reserve.get().map(|reserve| {
+            reserve.checked_add_signed(overspent).unwrap_or_else(|| {
+                self.signal.raise(OUT_OF_FUEL);
+                0
+            })
+        });
+        self.grant(left);
+    }
+
+    /// Divides the fuel into a slice and the rest.
+    fn grant(&self, fuel: Option<u64>) {
+        let time = self.time.get();
+        let most = time.map_or(i64::MAX, |limit| limit.slice);
+        // What fits is no more than `most`.
+        let slice = fuel.map_or(most, |fuel| i64::try_from(fuel).map_or(most, |fuel| fuel.min(most)));
+        self.slice.set(slice);
+        self.reserve.set(fuel.map(|fuel| fuel - slice as u64));
+        self.time.set(time.map(|limit| TimeLimit { slice, ..limit }));
+    }
+
+    fn read_clock(&self) {
+        if let Some(limit) = self.time.get() {
+            let now = Instant::now();
+            if now >= limit.until {
+                self.signal.raise(TIMED_OUT);
+            }
+            self.time.set(Some(limit.read(now, limit.slice - self.slice.get())));
+        }
+    }
+
+    pub(super) fn fuel(&self) -> Option<u64> {
+        self.reserve.get().map(|reserve| reserve + self.slice.get() as u64)
+    }
+
+    pub(super) fn set_fuel(&self, fuel: Option<u64>) {
+        // Else a program whose fuel is set more often than slices end would never time out.
+        self.read_clock();
+        self.signal.lower(OUT_OF_FUEL);
+        self.grant(fuel);
+    }
+
+    pub(super) fn set_time_limit(&self, limit: Option<Duration>) {
+        self.time.set(limit.and_then(TimeLimit::new));
+        self.signal.lower(TIMED_OUT);
+        self.grant(self.fuel());
+    }
+
+    // ---- the signal ----
+
+    /// Whether a poll has to look closer.
+    #[inline(always)]
+    pub(super) fn is_signalled(&self) -> bool {
+        // Relaxed: `Signal::has` is asked again before anything is concluded.
+        self.signal.word.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is something that a safepoint does.
+    #[inline(always)]
+    pub(super) fn has_news(&self) -> bool {
+        self.signal.word.load(Ordering::Relaxed) & (NEWS | REQUESTS) != 0
+    }
+
+    /// There is something to tell at the next poll or safepoint.
+    pub(super) fn raise_news(&self) {
+        self.signal.raise(NEWS);
+    }
+
+    /// What there was to tell is being told.
+    pub(super) fn lower_news(&self) {
+        self.signal.lower(NEWS);
+    }
+
+    /// The deadline has passed.
+    pub(super) fn raise_deadline(&self) {
+        self.signal.raise(DEADLINE);
+    }
+
+    /// There is another deadline.
+    pub(super) fn lower_deadline(&self) {
+        self.signal.lower(DEADLINE);
+    }
+
+    /// Whether fuel has run out.
+    pub(super) fn is_out_of_fuel(&self) -> bool {
+        self.signal.has(OUT_OF_FUEL)
+    }
+
+    /// Whether the time limit has passed, as of the last reading of the clock.
+    pub(super) fn is_timed_out(&self) -> bool {
+        self.signal.has(TIMED_OUT)
+    }
+
+    /// Whether a stop waits to be reported.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.signal.has(STOP)
+    }
+
+    /// Whether a stop waited. It does no more.
+    pub(super) fn clear_stop(&self) -> bool {
+        self.signal.lower(STOP)
+    }
+
+    /// The requests that have come.
+    pub(super) fn take_requests(&self) -> Vec<Request> {
+        self.signal.take_requests()
+    }
+
+    /// Requests that nobody will run. There will be no others.
+    pub(super) fn close(&self) -> Vec<Request> {
+        self.signal.close()
+    }
+}

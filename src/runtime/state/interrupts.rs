@@ -1,0 +1,137 @@
+//! Polls: what is due when the program asks whether it may go on.
+
+use std::panic::resume_unwind;
+
+use crate::engine::{deliver_messages, has_messages};
+use crate::heartbeat;
+use crate::runtime::interrupt::{Interrupted, Interrupts};
+use crate::runtime::mutator::Mutator;
+
+use super::State;
+
+impl State {
+    pub(in crate::runtime) fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
+    }
+
+    /// Uses up fuel. True when [`poll_closer`](State::poll_closer) must follow.
+    #[inline(always)]
+    pub(in crate::runtime) fn spend(&self, cost: u32) -> bool {
+        (self.interrupts.spend(cost) | self.clock.credit()) < 0 || self.interrupts.is_signalled()
+    }
+
+    /// What a poll does when it is not the fast one. `mutator` is this state's.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::runtime) fn poll_closer(&self, mutator: &Mutator) -> Result<(), Interrupted> {
+        self.interrupts.refuel();
+        self.settle();
+        // Not at the end of a slice, when there is nothing else: when that comes is up to the time.
+        if self.interrupts.has_news() {
+            self.tell_news(mutator);
+        }
+        self.verdict()
+    }
+
+    /// Whether the program may go on. After all that was called above, which may have set limits anew.
+    fn verdict(&self) -> Result<(), Interrupted> {
+        if self.interrupts.is_out_of_fuel() {
+            return Err(Interrupted::OutOfFuel);
+        }
+        if let Some(deadline) = self.clock.passed_deadline() {
+            return Err(Interrupted::Deadline { deadline, beats: self.clock.beats() });
+        }
+        if self.interrupts.is_stopped() {
+            // Code within can end by it, but nobody knows whether it tells the program around it.
+            if !self.is_within() {
+                self.interrupts.clear_stop();
+            }
+            return Err(Interrupted::Stopped);
+        }
+        if self.interrupts.is_timed_out() {
+            return Err(Interrupted::TimedOut);
+        }
+        Ok(())
+    }
+
+    /// Whether what polls is code that the crate has called: a handler, an observer, a request, a `Drop` within a step.
+    fn is_within(&self) -> bool {
+        self.polling.get() || self.pins.get() > 0 || self.interrupts.serving.get() || heartbeat::in_handler()
+    }
+
+    /// What a safepoint does besides settling. `mutator` is this state's.
+    #[inline]
+    pub(in crate::runtime) fn report(&self, mutator: &Mutator) {
+        if self.interrupts.has_news() || heartbeat::has_news() || has_messages() {
+            self.tell_news(mutator);
+        }
+    }
+
+    #[cold]
+    fn tell_news(&self, mutator: &Mutator) {
+        // They wait until the step is done, and the engine.
+        if self.pending.is_draining() || heartbeat::in_handler() {
+            return;
+        }
+        self.interrupts.lower_news();
+        {
+            let within = self.is_within();
+            let _serving = Serving::begin(&self.interrupts);
+            if !within {
+                for request in self.interrupts.take_requests() {
+                    self.guarded(|| request(mutator));
+                }
+            }
+            heartbeat::take_unseen_forced();
+            deliver_messages();
+        }
+        if let Some(payload) = self.take_parked_panic().or_else(heartbeat::take_parked_panic) {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Sees to what the next poll has to say after a beat.
+    pub(super) fn beat_passed(&self) {
+        self.look_at_deadline();
+        if heartbeat::has_news() || has_messages() {
+            self.interrupts.raise_news();
+        }
+    }
+
+    pub(in crate::runtime) fn set_deadline(&self, deadline: Option<u64>) {
+        self.clock.set_deadline(deadline);
+        self.interrupts.lower_deadline();
+        self.look_at_deadline();
+    }
+
+    fn look_at_deadline(&self) {
+        if self.clock.passed_deadline().is_some() {
+            self.interrupts.raise_deadline();
+        }
+    }
+
+    /// Drops the requests that nobody will run.
+    pub(super) fn close_requests(&self) {
+        for request in self.interrupts.close() {
+            self.guarded(|| drop(request));
+        }
+    }
+}
+
+/// News are being told for as long as it lives, also when that panics.
+struct Serving<'a> {
+    interrupts: &'a Interrupts,
+    before: bool,
+}
+
+impl Serving<'_> {
+    fn begin(interrupts: &Interrupts) -> Serving<'_> {
+        Serving { interrupts, before: interrupts.serving.replace(true) }
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.interrupts.serving.set(self.before);
+    }
+}

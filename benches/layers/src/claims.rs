@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 5] = [
+const CLAIMS: [Claim; 6] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,
@@ -34,6 +34,13 @@ const CLAIMS: [Claim; 5] = [
     Claim {
         text: "outside of beats a deadline costs nothing",
         more: Layer::Deadline,
+        than: Layer::Leaf,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
+    },
+    Claim {
+        text: "far from it a limit costs nothing",
+        more: Layer::Limit,
         than: Layer::Leaf,
         beat_bytes: NO_BEATS,
         by: 0..=0,

@@ -30,6 +30,8 @@ pub(crate) enum Layer {
     EveryThousand,
     /// As `Leaf`, with a deadline far away.
     Deadline,
+    /// As `Leaf`, with a limit on the bytes in use that is far away.
+    Limit,
     /// As `Leaf`, and a poll once a pair.
     Polled,
     /// As `Polled`, with that deadline, and fuel that lasts.
@@ -57,6 +59,7 @@ impl Layer {
         (Layer::EveryBeat, "every-beat", "Ref, leaf; a handler on every beat"),
         (Layer::EveryThousand, "every-thousand", "Ref, leaf; a handler on every 1,000th beat"),
         (Layer::Deadline, "deadline", "Ref, leaf; a deadline set"),
+        (Layer::Limit, "limit", "Ref, leaf; a limit set"),
         (Layer::Polled, "polled", "Ref, leaf; poll"),
         (Layer::PolledLimits, "polled-limits", "Ref, leaf; fuel and a deadline set, and poll"),
         (Layer::Reading, "reading", "no block: a reading, Watch::metrics"),

@@ -82,6 +82,10 @@ fn of_size<const BYTES: usize, const WORDS: usize, const REST: usize>(
             mutator.set_deadline(Some(FAR));
             repeat(&Leaves::<WORDS, false>(&mutator), pairs);
         }
+        Layer::Limit => {
+            mutator.set_limit(Some(1 << 30));
+            repeat(&Leaves::<WORDS, false>(&mutator), pairs);
+        }
         Layer::Polled => repeat(&Leaves::<WORDS, true>(&mutator), pairs),
         Layer::PolledLimits => {
             mutator.set_deadline(Some(FAR));

@@ -62,7 +62,7 @@ impl<const WORDS: usize> Writer<WORDS> {
     }
 
     /// Writes all the words. Neither waits nor allocates.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, words: [u64; WORDS]) {
         let Copies { version, .. } = &*self.copies;
         let next = version.load(Ordering::Relaxed) + 1;

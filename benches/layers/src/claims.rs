@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 6] = [
+const CLAIMS: [Claim; 7] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,

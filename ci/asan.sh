@@ -11,7 +11,7 @@ need_nightly
 # With a target named, the flags stay away from build scripts and procedural macros.
 asan=(env CFLAGS="-DMI_TRACK_ASAN=1 -fsanitize=address" RUSTFLAGS="-Zsanitizer=address --cfg small_tests"
     ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="$target/ci/asan")
-cargo=(cargo +nightly test --target "$host" -p mimalloc-runtime --features allocator_api2,tracing)
+cargo=(cargo +nightly test --target "$host" -p mimalloc-runtime --features allocator_api2,metrics,tracing)
 
 step "build the tests" "${asan[@]}" "${cargo[@]}" --no-run
 # First that the tool sees; what it says of the tests means nothing otherwise.

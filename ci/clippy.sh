@@ -6,6 +6,6 @@ set -euo pipefail
 need_component clippy clippy
 
 step lints cargo clippy --workspace --all-targets -- -D warnings
-step "lints, engine v2" cargo clippy --workspace --all-targets --features v2,allocator_api2,tracing -- -D warnings
+step "lints, engine v2" cargo clippy --workspace --all-targets --features v2,allocator_api2,metrics,tracing -- -D warnings
 # The library alone: the tests derive `Trace`.
 step "lints, no features" cargo clippy -p mimalloc-runtime --no-default-features -- -D warnings

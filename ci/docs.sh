@@ -8,7 +8,7 @@ step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --docum
 # The raw API differs between the engines.
 step "docs, engine v2" env RUSTDOCFLAGS="-D warnings" \
     cargo doc -p mimalloc-runtime --features v2 --no-deps --document-private-items
-step "docs, all of the API" env RUSTDOCFLAGS="-D warnings" cargo doc -p mimalloc-runtime --features allocator_api2,tracing --no-deps
+step "docs, all of the API" env RUSTDOCFLAGS="-D warnings" cargo doc -p mimalloc-runtime --features allocator_api2,metrics,tracing --no-deps
 
 # Both as lines of "file name". The engine's raw functions have a table of their own.
 in_source() {

@@ -4,5 +4,5 @@
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
-step "tests, engine v2" cargo test -p mimalloc-runtime --features v2,allocator_api2,tracing -- "${skip_messages[@]}"
+step "tests, engine v2" cargo test -p mimalloc-runtime --features v2,allocator_api2,metrics,tracing -- "${skip_messages[@]}"
 step "Lox tests, engine v2" cargo test -p lox-vm --features mimalloc-runtime/v2

@@ -5,4 +5,4 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
 step "tests, secure" env RUSTFLAGS="--cfg small_tests" CARGO_TARGET_DIR="$target/ci/small" \
-    cargo test -p mimalloc-runtime --features secure,allocator_api2,tracing -- "${skip_messages[@]}"
+    cargo test -p mimalloc-runtime --features secure,allocator_api2,metrics,tracing -- "${skip_messages[@]}"

@@ -5,6 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
 step tests cargo test --workspace
-step "tests of features" cargo test -p mimalloc-runtime --features allocator_api2,tracing --test heap_ref --test tracing
-# Its examples; the others have run.
-step "documentation of a feature" cargo test -p mimalloc-runtime --features allocator_api2 --doc heap_ref
+step "tests of features" cargo test -p mimalloc-runtime --features allocator_api2,metrics,tracing \
+    --lib --test export --test heap_ref --test tracing
+# Their examples; the others have run.
+step "documentation of features" \
+    cargo test -p mimalloc-runtime --features allocator_api2,metrics --doc -- heap_ref export

@@ -14,7 +14,7 @@ runner=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$host")_RUNNER
 # The tests of a process's end start processes of their own.
 memcheck=(env CFLAGS="-DMI_TRACK_VALGRIND=1 -DMI_OPT_FREE_SMALL=0" RUSTFLAGS="--cfg small_tests"
     CARGO_TARGET_DIR="$target/ci/small" "$runner=valgrind --quiet --error-exitcode=99 --trace-children=yes")
-cargo=(cargo test -p mimalloc-runtime --features allocator_api2,tracing)
+cargo=(cargo test -p mimalloc-runtime --features allocator_api2,metrics,tracing)
 
 step "build the tests" "${memcheck[@]}" "${cargo[@]}" --no-run
 # must_see FAULT TEXT [VARIABLE=VALUE...]

@@ -88,7 +88,7 @@
 //!
 //! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
 //! the thread that nobody has borrowed; subscribe and unsubscribe, register and remove handlers, set an observer, also concerning
-//! themselves. What is dead is queued and paid for as
+//! themselves; read metrics, watches and the runtime's sums. What is dead is queued and paid for as
 //! ever; a handler that allocates makes no beat of the mutator whose beat it was called on, until it has returned.
 //!
 //! 1. Within a step of the same mutator, which a `Drop` that allocates can bring about: [`Stop::Busy`].
@@ -117,6 +117,7 @@
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Mutator::metrics`], [`Metrics`], [`Live`], [`Steps`], [`EngineCalls`]; [`Mutator::observe_steps`], [`Step`], [`Cause`]; [`Mutator::areas`], [`Mutator::engine_stats`] |
+//! | watching from other threads | [`Mutator::watch`], [`Watch`]; [`Runtime::metrics`], [`RuntimeMetrics`]; `export`, for the recorders of the `metrics` crate |
 //! | the engine's hook | [`register_deferred_free`], [`Registration`], [`HookCall`] |
 //! | the engine's process-wide side | [`engine`]: options, memory reserved ahead, huge pages, purging, statistics, messages, the heap profiler |
 //! | the engine itself | [`sys`]: its whole API, raw, and where the safe API offers it |
@@ -126,6 +127,8 @@
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `allocator_api2`: `Mutator::heap` and `HeapRef`, a handle of the heap that containers allocate from (`hashbrown`,
 //!   `allocator-api2`'s own vectors, which implement [`Trace`](trait@Trace), and others).
+//! - `metrics`: the module `export`, which tells figures of runtimes, mutators and the engine to recorders of the `metrics` crate,
+//!   such as an exporter for Prometheus.
 //! - `tracing`: collection steps and beats as events of the `tracing` crate, at the level *trace*; calls that may take long as spans;
 //!   the engine's messages ([`engine::on_message`]) as events of their own levels.
 //! - `v2`: mimalloc 2 instead of 3. The same to a user of this API, save for what that version lacks
@@ -145,6 +148,8 @@ mod aside;
 mod deferred;
 pub mod engine;
 mod error;
+#[cfg(feature = "metrics")]
+pub mod export;
 mod fallible;
 mod heartbeat;
 mod registry;
@@ -162,8 +167,8 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 pub use runtime::HeapRef;
 pub use runtime::{
     Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Ladder, Latency,
-    Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, Step, Steps, Subscription, Tail,
-    Untyped, Walls, When, raw,
+    Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, Step, Steps,
+    Subscription, Tail, Untyped, Walls, Watch, When, raw,
 };
 
 #[cfg(feature = "derive")]

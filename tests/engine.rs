@@ -120,6 +120,66 @@ fn the_engine_counts_too() {
     drop(kept);
 }
 
+/// Pages and blocks in use by class, as a walk finds them.
+fn walked(mutator: &Mutator) -> Vec<(Option<usize>, i64, i64)> {
+    // What is larger than the largest class with a size.
+    let largest = if V2 { 64 << 10 } else { 512 << 10 };
+    let mut classes: Vec<(Option<usize>, i64, i64)> = Vec::new();
+    for area in mutator.areas().unwrap() {
+        let stride = Some(area.stride).filter(|stride| *stride <= largest);
+        let at = classes.iter().position(|class| class.0 == stride).unwrap_or_else(|| {
+            classes.push((stride, 0, 0));
+            classes.len() - 1
+        });
+        classes[at].1 += 1;
+        classes[at].2 += area.used as i64;
+    }
+    classes
+}
+
+#[test]
+fn the_engine_counts_pages_and_blocks_of_each_class() {
+    let _alone = alone();
+    let mutator = mutator();
+    // What the thread has of version 2 reaches the sums at a forced collect.
+    mutator.release_memory();
+    let before = engine::stats();
+    let mut kept: Vec<Ref<[u64; 127]>> = (0..10_000).map(|value| mutator.alloc([value; 127]).unwrap()).collect();
+    let sizes = (0..300).map(|size| size * 20).chain([100 << 10, 300 << 10, 600 << 10, 40 << 20]);
+    let blocks: Vec<_> = sizes.map(|size| Layout::from_size_align(size, 8).unwrap()).collect();
+    let blocks: Vec<_> = blocks.into_iter().map(|layout| (mutator.allocate(layout).unwrap(), layout)).collect();
+    let pages = |stats: &engine::EngineStats, stride| {
+        stats.classes().find(|class| class.stride == stride).map_or(0, |class| class.pages.current)
+    };
+    if let Ok(stats) = mutator.engine_stats() {
+        for (stride, areas, _) in walked(&mutator) {
+            assert_eq!(pages(&stats, stride), areas, "pages of {stride:?} bytes, without a collect");
+        }
+        assert!(stats.classes().is_sorted_by_key(|class| class.stride.unwrap_or(usize::MAX)));
+    }
+    kept.truncate(2_000);
+    mutator.release_memory();
+    let walk = walked(&mutator);
+    assert!(walk.len() > 20 && walk.iter().any(|class| class.0.is_none()), "{walk:?}");
+    let after = engine::stats();
+    for (stride, areas, used) in walk {
+        // Threads of other tests may still be ending, with a page of something small.
+        if stride.is_none_or(|stride| stride >= 512) {
+            let more = pages(&after, stride) - pages(&before, stride);
+            assert!(more >= areas, "{areas} pages of {stride:?} bytes, and {more} more in the process");
+        }
+        if let Ok(stats) = mutator.engine_stats() {
+            let class = stats.classes().find(|class| class.stride == stride).unwrap();
+            assert_eq!((class.pages.current, class.blocks.unwrap().current), (areas, used), "{stride:?} bytes");
+        }
+    }
+    assert_eq!(after.classes().all(|class| class.blocks.is_none()), V2);
+    for (block, layout) in blocks {
+        // SAFETY: of this mutator, with this layout, and not used again.
+        unsafe { mutator.deallocate(block, layout) };
+    }
+}
+
 // ---- memory ahead ----
 
 #[test]

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use mimalloc_runtime::engine::{self, EngineOptions, ProfilerSettings, Purge};
 use mimalloc_runtime::{
@@ -53,6 +54,9 @@ unsafe impl GlobalAlloc for Calls {
 #[global_allocator]
 static GLOBAL: Calls = Calls;
 
+/// The runtime that mutators come and go of.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
 const LEFT: Layout = Layout::new::<[u8; 100]>();
 
 #[derive(Trace)]
@@ -79,6 +83,7 @@ fn everything(call: HookCall) {
     drop(register_deferred_free(|_| ()).unwrap());
     drop(engine::on_message(|_| ()).unwrap());
     engine::deliver_messages();
+    assert!(RUNTIME.get().unwrap().metrics().attached >= 1 && own.watch().is_attached());
     Runtime::new().unwrap().release_idle_heaps();
     assert!(Runtime::walls().free <= 2);
     // Refused, with a text that is made under the lock of the options.
@@ -98,7 +103,7 @@ fn called(f: impl FnOnce()) -> u32 {
 
 #[test]
 fn a_handler_may_do_all_it_may_in_every_allocation() {
-    let runtime = Runtime::new().unwrap();
+    let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let own = Rc::new(runtime.attaching().beat_bytes(1024).unwrap().attach().unwrap());
     OWN.set(Some(Rc::clone(&own)));
     let registration = register_deferred_free(everything).unwrap();

@@ -16,7 +16,7 @@ pub use messages::{Message, MessageHandler, MessageKind, deliver_messages, on_me
 pub use options::{ArenaCommit, EngineOptions, Purge, ReclaimOnFree};
 pub use profiler::{Profiler, ProfilerSettings};
 pub use reserve::{HugePages, Reserve, purge};
-pub use stats::{Area, Count, EngineStats, SizeClass, stats};
+pub use stats::{Area, ClassStats, Count, EngineStats, SizeClass, stats};
 
 pub(crate) use messages::has_messages;
 pub(crate) use options::{apply, heap_is_made};

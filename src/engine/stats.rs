@@ -1,5 +1,7 @@
 //! What the engine counts, and how it has laid its heaps out.
 
+use core::fmt;
+
 use crate::sys::{self, engine};
 
 /// A figure that goes up and down.
@@ -22,8 +24,8 @@ impl From<sys::mi_stat_count_t> for Count {
 /// The engine's own statistics, of the process or, with [`Mutator::engine_stats`](crate::Mutator::engine_stats), of one heap.
 ///
 /// The engine adds the figures of a thread to those of its heap, and a heap's to those of the process, now and then: what it says
-/// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). Only what both versions count is here; for the rest
-/// there is `sys::mi_stats_get`.
+/// lags. For exact figures of objects and bytes see [`Metrics`](crate::Metrics). What the engine maps is of the process and told at
+/// once. Only what both versions count is here; for the rest there is `sys::mi_stats_get`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineStats {
     /// Bytes of address space.
@@ -48,6 +50,55 @@ pub struct EngineStats {
     pub purge_calls: i64,
     /// Arenas ever reserved.
     pub arenas: i64,
+    pub(crate) bins: Bins,
+}
+
+/// Pages and blocks of each of the engine's size classes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bins([(Count, Count); sys::MI_BIN_HUGE + 1]);
+
+impl Default for Bins {
+    fn default() -> Bins {
+        Bins([Default::default(); sys::MI_BIN_HUGE + 1])
+    }
+}
+
+impl fmt::Debug for Bins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.classes()).finish()
+    }
+}
+
+impl Bins {
+    fn classes(&self) -> impl Iterator<Item = ClassStats> {
+        let used = self.0.iter().enumerate().filter(|(_, (pages, _))| pages.total > 0);
+        used.map(|(bin, (pages, blocks))| ClassStats {
+            stride: engine::bin_stride(bin),
+            pages: *pages,
+            blocks: engine::COUNTS_BLOCKS.then_some(*blocks),
+        })
+    }
+}
+
+/// What the engine counts of a size class, without a look at its areas. [`SizeClass`] has what a walk over them finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClassStats {
+    /// Bytes from one block to the next ([`Area::stride`]). `None` for the last class, of blocks larger than those of all others.
+    pub stride: Option<usize>,
+    /// Pages. In the process's statistics, on version 2 as of the last time that each thread gave memory back
+    /// ([`release_memory`](crate::Mutator::release_memory)) or ended.
+    pub pages: Count,
+    /// Blocks. The engine counts those of a page when it looks at the page: when its free blocks have run out, and in a forced collect
+    /// ([`release_memory`](crate::Mutator::release_memory)); blocks kept at hand are in it. `None` on version 2, which does not
+    /// count them outside of its debug build.
+    pub blocks: Option<Count>,
+}
+
+impl EngineStats {
+    /// The size classes that have had pages, smallest first.
+    pub fn classes(&self) -> impl Iterator<Item = ClassStats> {
+        self.bins.classes()
+    }
 }
 
 impl From<&sys::mi_stats_t> for EngineStats {
@@ -64,6 +115,7 @@ impl From<&sys::mi_stats_t> for EngineStats {
             commit_calls: stats.commit_calls.total,
             purge_calls: stats.purge_calls.total,
             arenas: stats.arena_count.total,
+            bins: Bins(core::array::from_fn(|bin| (stats.page_bins[bin].into(), stats.malloc_bins[bin].into()))),
         }
     }
 }

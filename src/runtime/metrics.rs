@@ -135,7 +135,7 @@ pub struct EngineCalls {
 ///
 /// `allocated == freed + live + pending + abandoned`, in objects and in bytes. A block counts for what the engine has for such a
 /// request ([`counted_bytes`](crate::counted_bytes)).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Metrics {
     /// Heartbeats.
     pub beats: u64,
@@ -171,4 +171,47 @@ pub struct Metrics {
     pub panics: u64,
     /// Calls of the engine's hook.
     pub engine_calls: EngineCalls,
+}
+
+/// What the mutators of a runtime have counted, in sum ([`Runtime::metrics`](crate::Runtime::metrics)): of those that are there, as
+/// each has shown it last ([`Watch::metrics`](crate::Watch::metrics)), and of those that have ended. Counts are since the runtime was
+/// made. What a mutator that has ended left in use is in none of them.
+///
+/// `allocated == freed + live + pending + abandoned`, in objects and in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RuntimeMetrics {
+    /// Mutators that are attached. One that was forgotten ([`core::mem::forget`]) stays attached.
+    pub attached: u64,
+    /// Mutators that were detached and of which objects, or handles of the heap, live on.
+    pub lingering: u64,
+    /// Mutators of which nothing is left.
+    pub ended: u64,
+    /// Heaps that wait for a mutator.
+    pub idle_heaps: u64,
+    /// Heartbeats.
+    pub beats: u64,
+    /// Objects allocated.
+    pub allocated: Tally,
+    /// Objects freed.
+    pub freed: Tally,
+    /// Objects that have a reference.
+    pub live: Tally,
+    /// Objects known to be dead and not yet freed.
+    pub pending: Tally,
+    /// Of these, large blocks that wait for [`release_memory`](crate::Mutator::release_memory).
+    pub large: Tally,
+    /// Objects given up.
+    pub abandoned: Tally,
+    /// Bytes of raw blocks in use.
+    pub block_bytes: u64,
+    /// Bytes of all blocks in use.
+    pub in_use_bytes: u64,
+    /// Allocations that found no room.
+    pub ladder: Ladder,
+    /// Bytes owed: what the pause caps carry over.
+    pub debt: u64,
+    /// Collection steps; the longest one is the longest of any mutator.
+    pub steps: Steps,
+    /// Panics of user code that were caught.
+    pub panics: u64,
 }

@@ -33,6 +33,7 @@ use super::state::{State, resume_if_possible};
 use super::subscribers::{Subscription, When};
 use super::thread;
 use super::wall::Wall;
+use super::watch::Watch;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
 ///
@@ -127,6 +128,7 @@ impl Mutator {
         in_span!("collect", budget = ?budget);
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
+        self.state().show(0);
         self.state().report(self);
         progress
     }
@@ -163,6 +165,7 @@ impl Mutator {
             self.state().heap.collect();
             engine::collect_forced();
         });
+        self.state().show(0);
         self.state().report(self);
         progress
     }
@@ -544,6 +547,11 @@ impl Mutator {
     /// What has been counted so far.
     pub fn metrics(&self) -> Metrics {
         self.state().metrics()
+    }
+
+    /// Something with which other threads can read what has been counted, up to the last beat.
+    pub fn watch(&self) -> Watch {
+        self.state().watch()
     }
 
     /// What the engine has counted of this mutator's heap.

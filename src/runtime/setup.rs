@@ -16,9 +16,11 @@ use crate::traced::in_span;
 
 use super::heap::Heap;
 use super::leftovers::Leftovers;
+use super::metrics::RuntimeMetrics;
 use super::mutator::Mutator;
 use super::pool::Pool;
 use super::pressure::{Limits, Thresholds};
+use super::roster::Roster;
 use super::state::{Parts, State};
 use super::thread;
 use super::wall::{self, Wall, Walls};
@@ -91,7 +93,7 @@ impl Builder {
         let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
         aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
-        let shared = Shared { pool: Pool::new(self.idle_heaps) };
+        let shared = Shared { pool: Pool::new(self.idle_heaps), roster: Roster::default() };
         Ok(Runtime { shared: Arc::new(shared) })
     }
 }
@@ -100,6 +102,7 @@ impl Builder {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) pool: Pool,
+    pub(super) roster: Roster,
 }
 
 /// A set of mutators that hand their heaps down to each other. Make as many as you like: two libraries in one program may
@@ -154,6 +157,15 @@ impl Runtime {
             numa_node: None,
             limits: Limits::default(),
         }
+    }
+
+    /// What the runtime's mutators have counted, in sum. From any thread.
+    ///
+    /// # Cost
+    /// For each mutator that is attached or of which objects live on, as a reading of a [`Watch`](crate::Watch), while no other is
+    /// attached or ends. It allocates nothing.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics { idle_heaps: self.idle_heaps() as u64, ..self.shared.roster.sums() }
     }
 
     /// How many heaps wait for a mutator.
@@ -358,7 +370,8 @@ impl Attach {
         heartbeat::quietly(|| {
             engine::init_thread();
             // First, as a heap would have to be given back again.
-            let (parts, place) = (Parts::new()?, fallible::boxed(MaybeUninit::<State>::uninit())?);
+            let parts = Parts::new(&self.runtime.shared)?;
+            let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
             let (heap, left) = match self.limits.wall {
                 None => self.runtime.shared.pool.take()?,
                 Some(bytes) => {

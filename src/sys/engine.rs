@@ -368,6 +368,28 @@ pub(crate) unsafe fn heap_stats(heap: NonNull<mi_heap_t>, local: NonNull<Local>)
     }
 }
 
+/// Whether blocks are counted by size class.
+pub(crate) const COUNTS_BLOCKS: bool = cfg!(engine = "v3");
+
+/// Bytes from one block to the next in a size class; `None` for that of the huge ones, which differ.
+pub(crate) fn bin_stride(bin: usize) -> Option<usize> {
+    if bin >= super::MI_BIN_HUGE {
+        return None;
+    }
+    #[cfg(engine = "v3")]
+    {
+        // SAFETY: any number may be asked about.
+        Some(unsafe { super::mi_stats_get_bin_size(bin) })
+    }
+    #[cfg(engine = "v2")]
+    {
+        // Its function for this is not exported. Words: 1 to 8, then four sizes to each doubling.
+        let place = bin.max(1) - 1;
+        let words = if place < 4 { place + 1 } else { (5 + place % 4) << (place / 4 - 1) };
+        Some(words * size_of::<usize>())
+    }
+}
+
 /// Walks the areas of a heap.
 ///
 /// # Safety

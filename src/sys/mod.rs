@@ -61,6 +61,7 @@
 //! [`Profiler::snapshot`]: crate::engine::Profiler::snapshot
 //! [`ProfilerSettings::start`]: crate::engine::ProfilerSettings::start
 //! [`engine::on_message`]: crate::engine::on_message
+//! [`engine::ClassStats`]: crate::engine::ClassStats
 //! [`engine::purge`]: crate::engine::purge()
 //! [`engine::stats`]: crate::engine::stats()
 //! [`engine::version`]: crate::engine::version()

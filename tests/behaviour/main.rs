@@ -20,6 +20,7 @@ mod sizes;
 mod space;
 mod tails;
 mod threads;
+mod watch;
 
 /// By how much sizes are divided under tools that run a hundred times slower: `--cfg small_tests`.
 const SCALE: usize = if cfg!(small_tests) { 100 } else { 1 };

@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 6] = [
+const CLAIMS: [Claim; 7] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,
@@ -59,6 +59,13 @@ const CLAIMS: [Claim; 6] = [
         than: Layer::Polled,
         beat_bytes: NO_BEATS,
         by: 0..=0,
+    },
+    Claim {
+        text: "a reading of a Watch is at most 300 instructions",
+        more: Layer::Reading,
+        than: Layer::Loop,
+        beat_bytes: NO_BEATS,
+        by: PAIRS..=300 * PAIRS,
     },
     // The control of the first: that handlers are seen when they are called.
     Claim {

@@ -36,6 +36,8 @@ pub(crate) enum Layer {
     Polled,
     /// As `Polled`, with that deadline, and fuel that lasts.
     PolledLimits,
+    /// No allocation: one reading of a `Watch`.
+    Reading,
 }
 
 impl Layer {
@@ -60,6 +62,7 @@ impl Layer {
         (Layer::Limit, "limit", "Ref, leaf; a limit set"),
         (Layer::Polled, "polled", "Ref, leaf; poll"),
         (Layer::PolledLimits, "polled-limits", "Ref, leaf; fuel and a deadline set, and poll"),
+        (Layer::Reading, "reading", "no block: a reading, Watch::metrics"),
     ];
 
     /// Those that are shown.

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use mimalloc_runtime::{ChargingAlloc, Mutator, Ref, Runtime, Trace, When, sys};
+use mimalloc_runtime::{ChargingAlloc, Metrics, Mutator, Ref, Runtime, Trace, Watch, When, sys};
 
 use crate::layer::Layer;
 
@@ -92,6 +92,7 @@ fn of_size<const BYTES: usize, const WORDS: usize, const REST: usize>(
             mutator.set_fuel(Some(FAR));
             repeat(&Leaves::<WORDS, true>(&mutator), pairs);
         }
+        Layer::Reading => repeat(&Readings(mutator.watch()), pairs),
     }
     Ok(())
 }
@@ -120,6 +121,20 @@ impl Allocator for Nothing {
 
     #[inline(always)]
     fn give_back(&self, _: NonNull<u8>) {}
+}
+
+struct Readings(Watch);
+
+impl Allocator for Readings {
+    type Block = Metrics;
+
+    #[inline(always)]
+    fn take(&self) -> Metrics {
+        self.0.metrics()
+    }
+
+    #[inline(always)]
+    fn give_back(&self, _: Metrics) {}
 }
 
 struct Engine<const BYTES: usize>;

@@ -7,6 +7,8 @@ use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
 use crate::runtime::metrics::{EngineCalls, Live, Metrics};
+use crate::runtime::watch::Watch;
+use crate::runtime::words::Shown;
 
 use super::State;
 
@@ -64,6 +66,26 @@ impl State {
 
     pub(in crate::runtime) fn metrics(&self) -> Metrics {
         self.sample(0);
+        self.show(0);
+        self.count(0)
+    }
+
+    /// Shows other threads what has been counted. `coming` bytes are charged and not yet allocated.
+    // Out of line, all of it, so that each figure goes from its place to the words without a stop in between.
+    #[inline(never)]
+    pub(in crate::runtime) fn show(&self, coming: u64) {
+        self.display.show(Shown { attached: self.attached.get(), metrics: self.count(coming) });
+    }
+
+    pub(in crate::runtime) fn watch(&self) -> Watch {
+        self.display.watch()
+    }
+
+    #[inline(always)]
+    fn count(&self, coming: u64) -> Metrics {
+        // Read once, as other threads free meanwhile. What is coming counts among them until there is an object.
+        let blocks = self.blocks().saturating_sub(coming);
+        let objects = self.allocated.get().bytes - self.pending.freed().bytes;
         let calls = heartbeat::calls();
         Metrics {
             beats: self.clock.beats(),
@@ -73,8 +95,8 @@ impl State {
             pending: Live { now: self.pending.tally(), peak_bytes: self.peak_pending.get() },
             large: self.pending.large(),
             abandoned: self.pending.abandoned(),
-            block_bytes: self.blocks(),
-            in_use_bytes: self.in_use(),
+            block_bytes: blocks,
+            in_use_bytes: objects + blocks,
             peak_in_use_bytes: self.peak_in_use.get(),
             limit: self.limit(),
             ladder: self.ladder.get(),

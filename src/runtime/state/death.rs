@@ -131,6 +131,7 @@ impl State {
         this.retires_now.set(true);
         thread::find_current();
         heartbeat::detach_thread();
+        this.show(0);
         let left = (this.live(), this.take_parked_panic().or_else(heartbeat::take_parked_panic));
         // SAFETY: not used afterwards (1).
         unsafe { State::finish(state) };
@@ -148,13 +149,15 @@ impl State {
         if this.attached.get() || this.pins.get() > 0 || this.handles.get() > 0 || alive > 0 {
             return;
         }
+        this.show(0);
         // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
         let boxed = thread::strike(this);
         // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
         let this = unsafe { Box::from_raw(boxed.as_ptr()) };
         // Objects that were given up are in use for good.
         let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
-        let State { heap, shared, mut left, elsewhere, .. } = *this;
+        let State { heap, shared, mut left, elsewhere, display, .. } = *this;
+        shared.roster.leave(display);
         let is_walled = heap.wall().is_some();
         aside(|| {
             left.add(elsewhere, all);

@@ -104,12 +104,13 @@ impl State {
         self.failing.set(left.saturating_sub(1));
         let admitted = match left {
             1 => self.climb(Shortage::Pretended(coming), || None),
-            _ if self.over() == 0 => Some(()),
+            _ if self.over() == 0 => return true,
             _ => self.climb(Shortage::Limit, || (self.over() == 0).then_some(())),
         };
         if admitted.is_none() {
             self.note_freed(coming);
         }
+        self.show(if admitted.is_some() { coming } else { 0 });
         admitted.is_some()
     }
 
@@ -118,6 +119,7 @@ impl State {
         // The forced call that the engine made before it gave up was ours, and so are those that it makes now.
         heartbeat::claim_forced();
         let found = self.climb(Shortage::Engine(bytes), || heartbeat::causing(&retry));
+        self.show(bytes);
         if !self.is_attached() {
             self.detached_within();
         }

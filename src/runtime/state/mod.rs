@@ -25,9 +25,11 @@ use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
+use super::roster::Reservation;
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
 use super::wall::Wall;
+use super::watch::Display;
 
 type StepObserver = Box<dyn FnMut(&Step)>;
 
@@ -76,23 +78,30 @@ pub(super) struct State {
     /// Which allocation from now on is to fail; 0 for none.
     failing: Cell<u64>,
     ladder: Cell<Ladder>,
+    /// What other threads are shown.
+    display: Display,
 }
 
 /// What a state needs memory of Rust's own for. Made first: it can fail.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     elsewhere: TryArc<FreedElsewhere>,
     interrupts: Interrupts,
+    reservation: Reservation<'a>,
 }
 
-impl Parts {
-    pub(super) fn new() -> Result<Parts, Error> {
-        Ok(Parts { elsewhere: TryArc::new(FreedElsewhere::default())?, interrupts: Interrupts::new()? })
+impl Parts<'_> {
+    pub(super) fn new(shared: &Shared) -> Result<Parts<'_>, Error> {
+        Ok(Parts {
+            elsewhere: TryArc::new(FreedElsewhere::default())?,
+            interrupts: Interrupts::new()?,
+            reservation: shared.roster.reserve()?,
+        })
     }
 }
 
 impl State {
     pub(super) fn new(
-        parts: Parts,
+        parts: Parts<'_>,
         heap: Heap,
         left: Leftovers,
         shared: Arc<Shared>,
@@ -132,8 +141,10 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
+            display: parts.reservation.enter(),
         };
         state.grant(false);
+        state.show(0);
         state
     }
 

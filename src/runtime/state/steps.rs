@@ -43,6 +43,7 @@ impl State {
             self.pacer.credit(0, self.pending.tally().bytes);
         }
         if let Some(beat) = beat {
+            self.show(coming);
             self.beat_passed();
             #[cfg(feature = "tracing")]
             self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
@@ -134,6 +135,10 @@ impl State {
             );
         });
         self.pins.set(self.pins.get() - 1);
+        if !self.attached.get() {
+            // No beat may come any more.
+            self.show(0);
+        }
         progress
     }
 

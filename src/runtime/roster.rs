@@ -1,0 +1,171 @@
+//! The mutators of a runtime, as other threads see them.
+
+use parking_lot::Mutex;
+
+use crate::deferred::Tally;
+use crate::error::Error;
+use crate::fallible;
+use crate::heartbeat;
+
+use super::metrics::{Ladder, Live, Metrics, RuntimeMetrics, Steps};
+use super::watch::{Display, Watch};
+use super::words::Shown;
+
+/// Which mutators there are, and what those that have ended counted.
+///
+/// Invariant ROSTER: each state is on it from its making until its end, and is then in `ended`; both change at once, under the
+/// lock, which is held while sums are made: no mutator is counted twice or left out. No code of the user's runs under it.
+#[derive(Debug, Default)]
+pub(super) struct Roster(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    /// In the order of their numbers.
+    watches: Vec<(u64, Watch)>,
+    /// How many more there is room for without an allocation, at least.
+    reserved: usize,
+    next: u64,
+    ended: RuntimeMetrics,
+}
+
+/// A place on the roster for a mutator that is being attached.
+#[derive(Debug)]
+pub(super) struct Reservation<'a> {
+    roster: &'a Roster,
+    display: Option<Display>,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.roster.0.lock().reserved -= 1;
+    }
+}
+
+impl Reservation<'_> {
+    /// Puts a mutator on the roster. Returns that with which it shows what it counts.
+    pub(super) fn enter(mut self) -> Display {
+        let display = self.display.take().expect("entered once");
+        let mut list = self.roster.0.lock();
+        // There is room: nothing is allocated. Others may have entered meanwhile.
+        let place = list.watches.partition_point(|(number, _)| *number < display.number());
+        list.watches.insert(place, (display.number(), display.watch()));
+        drop(list);
+        display
+    }
+}
+
+impl Roster {
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn reserve(&self) -> Result<Reservation<'_>, Error> {
+        let mut list = self.0.lock();
+        let room = list.reserved + 1;
+        // Quietly, as the list allocates under the lock.
+        heartbeat::quietly(|| list.watches.try_reserve(room)).map_err(|_| fallible::out_of_memory())?;
+        let display = heartbeat::quietly(|| Display::new(list.next))?;
+        list.next += 1;
+        list.reserved = room;
+        drop(list);
+        Ok(Reservation { roster: self, display: Some(display) })
+    }
+
+    /// A mutator has ended, and what it has shown last is all it will have counted.
+    pub(super) fn leave(&self, display: Display) {
+        let mut list = self.0.lock();
+        let place = list.watches.binary_search_by_key(&display.number(), |(number, _)| *number);
+        if let Ok(place) = place {
+            let (_, watch) = list.watches.remove(place);
+            list.ended.ended += 1;
+            list.ended.add(watch.shown().metrics.of_ended());
+        }
+    }
+
+    /// The sums, save for idle heaps.
+    pub(super) fn sums(&self) -> RuntimeMetrics {
+        let list = self.0.lock();
+        let mut sums = list.ended;
+        for (_, watch) in &list.watches {
+            let Shown { attached, metrics } = watch.shown();
+            *if attached { &mut sums.attached } else { &mut sums.lingering } += 1;
+            sums.add(metrics);
+        }
+        sums
+    }
+}
+
+impl Metrics {
+    /// What counts on when nothing of the mutator is left. What it has left in use is nobody's any more.
+    fn of_ended(self) -> Metrics {
+        let none = Live::default();
+        Metrics { live: none, pending: none, large: Tally::default(), block_bytes: 0, in_use_bytes: 0, debt: 0, ..self }
+    }
+}
+
+impl RuntimeMetrics {
+    /// Those of one mutator.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn of(metrics: Metrics) -> RuntimeMetrics {
+        let mut sums = RuntimeMetrics::default();
+        sums.add(metrics);
+        sums
+    }
+
+    fn add(&mut self, metrics: Metrics) {
+        // All fields, so that a new one is thought of here. Peaks and limits have no sum, and calls of the hook are a thread's.
+        let Metrics {
+            beats,
+            allocated,
+            freed,
+            live,
+            pending,
+            large,
+            abandoned,
+            block_bytes,
+            in_use_bytes,
+            peak_in_use_bytes: _,
+            limit: _,
+            ladder,
+            debt,
+            steps,
+            panics,
+            engine_calls: _,
+        } = metrics;
+        add(&mut self.beats, beats);
+        add_tally(&mut self.allocated, allocated);
+        add_tally(&mut self.freed, freed);
+        add_tally(&mut self.live, live.now);
+        add_tally(&mut self.pending, pending.now);
+        add_tally(&mut self.large, large);
+        add_tally(&mut self.abandoned, abandoned);
+        add(&mut self.block_bytes, block_bytes);
+        add(&mut self.in_use_bytes, in_use_bytes);
+        add(&mut self.debt, debt);
+        add(&mut self.panics, panics);
+        let Ladder { climbed, helped, refused } = ladder;
+        add_all(&mut self.ladder.climbed, climbed);
+        add_all(&mut self.ladder.helped, helped);
+        add(&mut self.ladder.refused, refused);
+        let Steps { count, by_cause, max_units, units } = steps;
+        add(&mut self.steps.count, count);
+        add_all(&mut self.steps.by_cause, by_cause);
+        self.steps.max_units = self.steps.max_units.max(max_units);
+        add(&mut self.steps.units, units);
+    }
+}
+
+// Saturating: what is counted fits, but beats can be charged without an allocation, for ever.
+
+fn add(sum: &mut u64, term: u64) {
+    *sum = sum.saturating_add(term);
+}
+
+fn add_tally(sum: &mut Tally, term: Tally) {
+    add(&mut sum.objects, term.objects);
+    add(&mut sum.bytes, term.bytes);
+}
+
+fn add_all<const COUNT: usize>(sums: &mut [u64; COUNT], terms: [u64; COUNT]) {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        add(sum, term);
+    }
+}

@@ -45,7 +45,8 @@ fn write(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
 }
 
 fn error(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Err(RuntimeError::new(arguments.string(1)?))
+    arguments.string(1)?;
+    Err(RuntimeError::Said(arguments.value(1).clone()))
 }
 
 fn floor(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {

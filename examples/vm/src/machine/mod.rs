@@ -11,6 +11,7 @@ mod call;
 mod frame;
 mod load;
 mod property;
+mod reserve;
 mod run;
 mod stack;
 mod state;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime};
 
 use self::frame::{Frame, MAX_FRAMES};
+use self::reserve::Reserve;
 use self::state::State;
 use crate::compiler::compile;
 use crate::error::{InterpretError, RuntimeError, StartError};
@@ -82,7 +84,8 @@ pub struct Limits {
 /// - buffers of the host: what it reads a script, a line at the prompt or input into, and where it writes output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapLimit {
-    /// Bytes of blocks in use. A script that runs gets 4 KiB less, which are kept for loading the next one.
+    /// Bytes of blocks in use. A script that runs gets 4 KiB less, which are kept for loading the next one; and
+    /// where a wall may be full before, 1 MiB less.
     pub bytes: u64,
     /// Whether the heap lies in memory of its own besides ([`Attach::wall`](mimalloc_runtime::Attach::wall)), so that what blocks
     /// cannot use of it counts too. That is a multiple of 32 MiB.
@@ -93,15 +96,10 @@ pub struct HeapLimit {
 pub struct Machine {
     /// The functions that have been called and have not returned, innermost last.
     frames: Vec<Frame>,
+    reserve: Reserve,
     state: State,
     limits: Limits,
-    /// While a script runs under a heap limit, what that was before.
-    whole_heap: Option<u64>,
 }
-
-/// Bytes of a heap limit that a running script does not get: so that the next one can be loaded, which may clear what this one has
-/// filled the heap with.
-const RESERVE: u64 = 4 << 10;
 
 impl Machine {
     /// A machine on the current thread, with natives for globals.
@@ -116,12 +114,9 @@ impl Machine {
         let attaching = attaching.limit(bytes).wall(wall)?;
         let heap = Heap::new(attaching.beat_bytes(config.beat_bytes)?.attach()?);
         let host = Host { script_args: config.script_args, stdin: config.stdin, started: Instant::now() };
-        Ok(Machine {
-            frames: Vec::with_capacity(MAX_FRAMES),
-            state: State::new(heap, host)?,
-            limits: config.limits,
-            whole_heap: None,
-        })
+        let state = State::new(heap, host)?;
+        let reserve = Reserve::new(state.heap.mutator());
+        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits })
     }
 
     /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts;
@@ -172,11 +167,9 @@ impl Machine {
     }
 
     fn run_script(&mut self, script: Proto, out: &mut dyn Write) -> Result<(), RuntimeError> {
+        self.reserve.open();
         let frame = self.state.script_frame(script)?;
-        self.whole_heap = self.mutator().limit();
-        if let Some(bytes) = self.whole_heap {
-            self.mutator().set_limit(Some(bytes.saturating_sub(RESERVE)));
-        }
+        self.reserve.close(self.state.heap.mutator());
         self.enter(frame)?;
         self.run(out)
     }
@@ -201,17 +194,15 @@ impl Machine {
     fn reset(&mut self) {
         self.frames.clear();
         self.state.unwind();
-        if let Some(bytes) = self.whole_heap.take() {
-            self.mutator().set_limit(Some(bytes));
-        }
+        self.reserve.restore(self.state.heap.mutator());
     }
 
     /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once.
     ///
     /// The result counts what there was. Objects that are still live refer to each other in cycles.
     pub fn shutdown(self) -> Metrics {
-        let Machine { frames, state, .. } = self;
-        drop(frames);
+        let Machine { frames, reserve, state, .. } = self;
+        drop((frames, reserve));
         let mutator = state.into_mutator();
         mutator.collect(Budget::Unbounded);
         mutator.metrics()

@@ -92,6 +92,25 @@ impl RuntimeError {
     }
 }
 
+/// As the script's user reads it.
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RuntimeError::Message(message) => f.write_str(message),
+            RuntimeError::Said(message) => message.fmt(f),
+            RuntimeError::OutOfMemory => f.write_str("Out of memory."),
+            RuntimeError::Interrupted(Interrupted::OutOfFuel) => f.write_str("Out of fuel."),
+            RuntimeError::Interrupted(Interrupted::Deadline { deadline, .. }) => {
+                write!(f, "Deadline of {deadline} beats passed.")
+            }
+            RuntimeError::Interrupted(Interrupted::TimedOut) => f.write_str("Timed out."),
+            RuntimeError::Interrupted(Interrupted::Stopped) => f.write_str("Interrupted."),
+            RuntimeError::Interrupted(other) => write!(f, "Interrupted: {other}."),
+            RuntimeError::Output(error) => write!(f, "Could not write output: {error}."),
+        }
+    }
+}
+
 impl<T> From<OutOfMemory<T>> for RuntimeError {
     /// What could not be stored is dropped here, as the failed instruction ends the script.
     fn from(_: OutOfMemory<T>) -> Self {

@@ -7,6 +7,7 @@
 //! for roots, and an object dies at the instruction that drops its last reference; when its memory is freed is the pacing's
 //! affair.
 
+mod barrier;
 mod call;
 mod frame;
 mod load;
@@ -17,7 +18,7 @@ mod stack;
 mod state;
 mod upvalues;
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io::{BufRead, BufWriter, Write};
 use std::time::{Duration, Instant};
 
@@ -146,10 +147,12 @@ impl Machine {
         let result = match result {
             Ok(()) => flushed.map_err(InterpretError::Output),
             Err(RuntimeError::Output(error)) => Err(InterpretError::Output(error)),
-            Err(RuntimeError::Message(message)) => Err(self.report(message, err)),
-            Err(RuntimeError::Said(message)) => Err(self.report(message, err)),
-            Err(RuntimeError::OutOfMemory) => Err(self.report("Out of memory.", err)),
-            Err(RuntimeError::Interrupted(why)) => Err(self.report(interruption(why, started), err)),
+            Err(RuntimeError::Interrupted(Interrupted::Deadline { deadline, beats })) => {
+                // Told as it was set.
+                let deadline = deadline.saturating_sub(started);
+                Err(self.report(Interrupted::Deadline { deadline, beats }.into(), err))
+            }
+            Err(error) => Err(self.report(error, err)),
         };
         self.reset();
         result
@@ -175,10 +178,10 @@ impl Machine {
     }
 
     /// Writes a message and where in the script it arose.
-    fn report(&self, message: impl Display, err: &mut dyn Write) -> InterpretError {
+    fn report(&self, error: RuntimeError, err: &mut dyn Write) -> InterpretError {
         // In one piece if it is short.
         let mut err = BufWriter::new(err);
-        let _ = writeln!(err, "{message}");
+        let _ = writeln!(err, "{error}");
         for frame in self.frames.iter().rev() {
             let _ = writeln!(err, "{frame}");
         }
@@ -192,7 +195,9 @@ impl Machine {
 
     /// Forgets what a script has left behind, save its globals.
     fn reset(&mut self) {
-        self.frames.clear();
+        while !self.frames.is_empty() {
+            self.leave();
+        }
         self.state.unwind();
         self.reserve.restore(self.state.heap.mutator());
     }
@@ -206,19 +211,6 @@ impl Machine {
         let mutator = state.into_mutator();
         mutator.collect(Budget::Unbounded);
         mutator.metrics()
-    }
-}
-
-/// The message of an interruption, of a script that was started after so many beats.
-fn interruption(why: Interrupted, started: u64) -> String {
-    match why {
-        Interrupted::OutOfFuel => "Out of fuel.".to_owned(),
-        Interrupted::Deadline { deadline, .. } => {
-            format!("Deadline of {} beats passed.", deadline.saturating_sub(started))
-        }
-        Interrupted::TimedOut => "Timed out.".to_owned(),
-        Interrupted::Stopped => "Interrupted.".to_owned(),
-        other => format!("Interrupted: {other}."),
     }
 }
 

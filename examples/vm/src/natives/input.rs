@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead as _, ErrorKind, Read as _};
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::value::Value;
 
 pub(crate) const NATIVES: &[Native] = &[
-    Native { name: "readFile", arity: 1, function: read_file },
-    Native { name: "readLine", arity: 0, function: read_line },
-    Native { name: "args", arity: 0, function: args },
+    Native { name: "readFile", arity: 1, code: Code::Value(read_file) },
+    Native { name: "readLine", arity: 0, code: Code::Value(read_line) },
+    Native { name: "args", arity: 0, code: Code::Value(args) },
 ];
 
 /// More bytes are no path anywhere, and what is said of one need not be endless.

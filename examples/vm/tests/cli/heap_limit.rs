@@ -31,6 +31,21 @@ fn the_prompt_goes_on_with_the_memory_back() {
 }
 
 #[test]
+fn the_limit_is_reported() {
+    let script = scratch("reported", "var l = List(); while (true) l.add(List());\n");
+    let run = Lox::with(&["--heap-limit=200KiB", "--metrics"]).arg(&script).run();
+    let lines: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("heap limit: 200")).collect();
+    assert!(run.code == 70 && lines.len() == 1 && lines[0].contains("; allocations refused: 1;"), "{}", run.stderr);
+
+    let run = Lox::with(&["--heap-limit=200KiB", "--metrics=json"]).arg(&script).run();
+    let json: serde_json::Value = serde_json::from_str(run.stderr.lines().last().expect("a line")).expect("JSON");
+    let limit = &json["heap_limit"];
+    assert_eq!((&limit["bytes"], &limit["refused"]), (&204_800.into(), &1.into()));
+    let peak = json["peak_in_use_bytes"].as_u64().expect("a number");
+    assert!((150_000..=204_800).contains(&peak), "{peak}");
+}
+
+#[test]
 fn a_script_that_cannot_be_loaded_has_a_trace_too() {
     let text = format!("print \"{}\";\n", "long ".repeat(100_000));
     let run = Lox::with(&["--heap-limit=100KiB"]).arg(scratch("long-constant", text)).run();

@@ -149,7 +149,7 @@ fn any_allocation_of_the_languages_tests_may_fail() {
 
 /// The example programs, at sizes that take little time.
 fn programs() -> Vec<Script> {
-    let small: [(&str, &[&str]); 15] = [
+    let small: [(&str, &[&str]); 16] = [
         ("brainfuck", &["data/triangle.bf"]),
         ("calc", &[]),
         ("closures", &[]),
@@ -160,6 +160,7 @@ fn programs() -> Vec<Script> {
         ("lru_cache", &["5", "50"]),
         ("mandelbrot", &["6"]),
         ("nbody", &["5"]),
+        ("plugins", &[]),
         ("queue_churn", &["5", "50"]),
         ("sieve", &["200"]),
         ("sort", &["30"]),

@@ -59,7 +59,7 @@ fn what_belongs_to_the_outside_passes() {
         let deadline = Limits { beats: Some(3), ..NONE };
         passes(machine(deadline, None), &source, &format!("Deadline of 3 beats passed.\n{}", trace(4)));
         let time = Limits { time: Some(Duration::ZERO), ..NONE };
-        passes(machine(time, None), &source, &format!("Timed out.\n[line 4] in script\n"));
+        passes(machine(time, None), &source, "Timed out.\n[line 4] in script\n");
     }
     let hoard = "fun f() {\n  var l = List(); while (true) l.add(List());\n}\n";
     for arguments in ["nil, nil", "100000, nil", "nil, 1000000", "1000000000, 1000000"] {

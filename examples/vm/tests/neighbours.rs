@@ -58,9 +58,12 @@ fn work(walled: bool) -> Account {
     let mut machine = machine(400_000, walled);
     let steps = Rc::new(RefCell::new(Vec::new()));
     let told = Rc::clone(&steps);
-    machine.mutator().observe_steps(move |step| {
-        told.borrow_mut().push((step.cause, step.budget, step.progress, step.debt, step.allocated_bytes));
-    });
+    machine
+        .mutator()
+        .observe_steps(move |step| {
+            told.borrow_mut().push((step.cause, step.budget, step.progress, step.debt, step.allocated_bytes));
+        })
+        .unwrap();
     let mut out = Vec::new();
     machine.interpret(WORK, &mut out, &mut io::sink()).unwrap();
     let beats = machine.mutator().beats();

@@ -237,11 +237,14 @@ fn every_place_that_allocates_has_failed() {
             let mut machine = script.machine(Pacing::default());
             let trace = Rc::new(RefCell::new(String::new()));
             let told = Rc::clone(&trace);
-            machine.mutator().on_pressure(move |_, pressure| {
-                if pressure.level == PressureLevel::Full {
-                    *told.borrow_mut() = Backtrace::force_capture().to_string();
-                }
-            });
+            machine
+                .mutator()
+                .on_pressure(move |_, pressure| {
+                    if pressure.level == PressureLevel::Full {
+                        *told.borrow_mut() = Backtrace::force_capture().to_string();
+                    }
+                })
+                .unwrap();
             machine.mutator().fail_allocation(nth);
             interpret(&mut machine, &script.source);
             // The innermost that is of this package.

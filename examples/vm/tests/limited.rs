@@ -58,8 +58,15 @@ fn what_belongs_to_the_outside_passes() {
         passes(machine(Limits { fuel: Some(1000), ..NONE }, None), &source, &format!("Out of fuel.\n{}", trace(4)));
         let deadline = Limits { beats: Some(3), ..NONE };
         passes(machine(deadline, None), &source, &format!("Deadline of 3 beats passed.\n{}", trace(4)));
-        let time = Limits { time: Some(Duration::ZERO), ..NONE };
-        passes(machine(time, None), &source, "Timed out.\n[line 4] in script\n");
+        // When it comes is up to the clock, and so whether the call has been made; that it comes is not.
+        let mut timed = machine(Limits { time: Some(Duration::from_millis(5)), ..NONE }, None);
+        let source = source.replace(", 1000000)", ", 1000000000000)");
+        let (out, err) = interpret(&mut timed, &source);
+        assert!(
+            out.is_empty() && err.starts_with("Timed out.\n[line ") && err.ends_with("[line 4] in script\n"),
+            "{err}"
+        );
+        assert_eq!((timed.mutator().limit(), timed.mutator().fuel()), (None, None));
     }
     let hoard = "fun f() {\n  var l = List(); while (true) l.add(List());\n}\n";
     for arguments in ["nil, nil", "100000, nil", "nil, 1000000", "1000000000, 1000000"] {

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Refused,
     /// Other threads may be at work where the caller has to be alone.
     NotAlone,
+    /// The mutator has gone.
+    Detached,
     /// The call was made from inside a deferred-free handler, where the engine must not be entered anew.
     InHandler,
 }

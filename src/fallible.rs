@@ -1,7 +1,11 @@
 //! Memory of Rust's own heap, with an answer when there is none. The standard library ends the process then.
 
 use core::alloc::Layout;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::error::{Error, ErrorKind};
 
@@ -22,4 +26,118 @@ pub(crate) fn boxed<T>(value: T) -> Result<Box<T>, Error> {
 
 pub(crate) fn out_of_memory() -> Error {
     Error::new(ErrorKind::OutOfMemory, "Rust's global allocator has no memory: free some, or give the process more")
+}
+
+/// Shared ownership across threads: an `Arc` that can be made where memory has run out.
+///
+/// Invariant OWNERS: `shared` is alive until its last owner goes, and each value of this type is one of its `owners`.
+pub(crate) struct TryArc<T> {
+    shared: NonNull<Owned<T>>,
+    _owns: PhantomData<Owned<T>>,
+}
+
+struct Owned<T> {
+    owners: AtomicUsize,
+    value: T,
+}
+
+// SAFETY: as an `Arc`: whoever has one reaches the value, and drops it if it is the last.
+unsafe impl<T: Send + Sync> Send for TryArc<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for TryArc<T> {}
+
+impl<T> TryArc<T> {
+    /// Out of memory the value is dropped.
+    pub(crate) fn new(value: T) -> Result<TryArc<T>, Error> {
+        let shared = boxed(Owned { owners: AtomicUsize::new(1), value })?;
+        Ok(TryArc { shared: NonNull::from(Box::leak(shared)), _owns: PhantomData })
+    }
+
+    /// Whether nobody else owns it. If so, all that others did with it came before this.
+    pub(crate) fn is_alone(&self) -> bool {
+        // Acquire: pairs with the Release of those who gave their share up. Shares are made from shares alone.
+        self.owned().owners.load(Ordering::Acquire) == 1
+    }
+
+    fn owned(&self) -> &Owned<T> {
+        // SAFETY: OWNERS.
+        unsafe { self.shared.as_ref() }
+    }
+}
+
+impl<T> Deref for TryArc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.owned().value
+    }
+}
+
+impl<T> Clone for TryArc<T> {
+    fn clone(&self) -> Self {
+        // Relaxed: who has a share can make one.
+        let owners = self.owned().owners.fetch_add(1, Ordering::Relaxed);
+        if owners > isize::MAX as usize {
+            // Only by leaking shares in a loop. Counting on to 0 would free it below its owners.
+            std::process::abort();
+        }
+        TryArc { shared: self.shared, _owns: PhantomData }
+    }
+}
+
+impl<T> Drop for TryArc<T> {
+    fn drop(&mut self) {
+        // Release: what this owner did with the value comes before its drop.
+        if self.owned().owners.fetch_sub(1, Ordering::Release) > 1 {
+            return;
+        }
+        // Acquire: and so does what the others did.
+        fence(Ordering::Acquire);
+        // SAFETY: OWNERS: this was the last, and the box is the one that `new` leaked.
+        drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for TryArc<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Threads that take and give up shares: the value goes once, with the last, and what they did is seen there.
+    #[test]
+    fn a_shared_value_goes_with_its_last_owner() {
+        struct Sums<'a>(&'a Mutex<Vec<u64>>, [core::cell::Cell<u64>; 4]);
+        // SAFETY: each thread has a cell of its own, and the sum is made by the last owner.
+        unsafe impl Sync for Sums<'_> {}
+        impl Drop for Sums<'_> {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().push(self.1.iter().map(core::cell::Cell::get).sum());
+            }
+        }
+        let sums = Mutex::new(Vec::new());
+        for round in 0..if cfg!(small_tests) { 50 } else { 500 } {
+            let shared = TryArc::new(Sums(&sums, Default::default())).unwrap();
+            assert!(shared.is_alone());
+            std::thread::scope(|scope| {
+                for at in 0..4 {
+                    let shared = shared.clone();
+                    scope.spawn(move || {
+                        for _ in 0..round % 7 {
+                            let again = shared.clone();
+                            again.1[at].set(again.1[at].get() + 1);
+                        }
+                    });
+                }
+                drop(shared);
+            });
+            assert_eq!(sums.lock().unwrap().pop(), Some(4 * (round % 7)));
+        }
+        assert!(sums.into_inner().unwrap().is_empty());
+    }
 }

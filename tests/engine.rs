@@ -234,7 +234,7 @@ fn purging_gives_memory_back() {
 fn listen() -> (Arc<Mutex<Vec<Message>>>, MessageHandler) {
     let heard = Arc::<Mutex<Vec<Message>>>::default();
     let hears = Arc::clone(&heard);
-    (heard, engine::on_message(move |message| hears.lock().unwrap().push(message.clone())))
+    (heard, engine::on_message(move |message| hears.lock().unwrap().push(message.clone())).unwrap())
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn what_the_engine_prints_reaches_handlers_at_a_safepoint() {
 #[test]
 fn a_handler_that_panics_keeps_nobody_from_being_told() {
     let _alone = alone();
-    let panics = engine::on_message(|_| panic!("a handler's panic"));
+    let panics = engine::on_message(|_| panic!("a handler's panic")).unwrap();
     let (heard, _handler) = listen();
     let mutator = mutator();
     // SAFETY: null, as it must be.
@@ -310,7 +310,8 @@ fn a_handler_may_do_everything() {
             // Of a safepoint it is not the last share, as that borrows it.
             drop(own);
         }
-    });
+    })
+    .unwrap();
     let own = Rc::new(mutator());
     own.safepoint();
     let say_something = || {

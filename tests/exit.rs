@@ -43,7 +43,7 @@ fn keep_in_a_thread_local(runtime: &Runtime) {
 
 /// Runs in the child. The handler allocates, as a careless one would.
 fn run(case: &str) {
-    std::mem::forget(register_deferred_free(|_| drop(vec![0u8; 1000])));
+    std::mem::forget(register_deferred_free(|_| drop(vec![0u8; 1000])).unwrap());
     let runtime = Runtime::new().unwrap();
     match case {
         "process exit" => {

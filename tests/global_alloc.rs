@@ -207,7 +207,7 @@ fn equal_programs_are_interrupted_at_the_same_poll() {
                 let (interrupter, done) = (mutator.interrupter(), &done);
                 let disturb = move || {
                     while !done.load(Ordering::Relaxed) {
-                        assert!(interrupter.run_at_safepoint(|_| ()));
+                        assert!(interrupter.run_at_safepoint(|_| ()).is_ok());
                         interrupter.request_safepoint();
                         thread::yield_now();
                     }
@@ -253,7 +253,7 @@ fn the_crate_pays_for_its_own() {
     of_a_new_type::<4>(&mutator);
     of_a_new_type::<5>(&mutator);
     assert_eq!(beats(&mutator), 5);
-    drop(register_deferred_free(|_| {}));
+    drop(register_deferred_free(|_| {}).unwrap());
     assert_eq!(beats(&mutator), 5);
 }
 
@@ -356,7 +356,8 @@ fn handlers_of_the_hook_allocate_without_charge() {
             allocate(1 << 20);
             CALLS.set(CALLS.get() + 1);
         }
-    });
+    })
+    .unwrap();
     let mutator = attach();
     let before = beats(&mutator);
     mutator.release_memory();

@@ -474,7 +474,7 @@ fn the_mutator_may_be_detached_within_a_push() {
                     lent.on_beat(When::Every(1), |_, _| unreachable!("no beat after this one")).unwrap();
                     lent.set_fuel(Some(1));
                     assert_eq!([lent.poll(1), lent.poll(1)], [Ok(()), Err(Interrupted::OutOfFuel)]);
-                    assert!(!lent.interrupter().run_at_safepoint(|_| unreachable!("it has gone")));
+                    assert!(lent.interrupter().run_at_safepoint(|_| unreachable!("it has gone")).is_err());
                 }
             });
             subscribed.unwrap();
@@ -529,7 +529,8 @@ fn the_mutator_may_be_detached_in_the_hook_within_a_push() {
         if call == HookCall::Routine && thread::current().id() == here {
             drop(GIVEN_UP.take());
         }
-    });
+    })
+    .unwrap();
     let runtime = Runtime::new().unwrap();
     let mutator = runtime.attach().unwrap();
     let mut blocks: Vec<HeapVec<u64, HeapRef>> = Vec::new();

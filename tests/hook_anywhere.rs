@@ -76,12 +76,12 @@ fn everything(call: HookCall) {
     own.collect(Budget::Units(20));
     own.safepoint();
     own.poll(1).unwrap();
-    assert!(own.interrupter().run_at_safepoint(|own| drop(own.alloc(Link(None)).unwrap())));
+    assert!(own.interrupter().run_at_safepoint(|own| drop(own.alloc(Link(None)).unwrap())).is_ok());
     assert_eq!(own.child().attach().err().map(|error| error.kind()), Some(ErrorKind::InHandler));
     let subscription = own.on_beat(When::Every(1), |_, _| ()).unwrap();
     assert!(own.unsubscribe(subscription));
-    drop(register_deferred_free(|_| ()));
-    drop(engine::on_message(|_| ()));
+    drop(register_deferred_free(|_| ()).unwrap());
+    drop(engine::on_message(|_| ()).unwrap());
     engine::deliver_messages();
     assert!(RUNTIME.get().unwrap().metrics().attached >= 1 && own.watch().is_attached());
     Runtime::new().unwrap().release_idle_heaps();
@@ -106,12 +106,12 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
     let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
     let own = Rc::new(runtime.attaching().beat_bytes(1024).unwrap().attach().unwrap());
     OWN.set(Some(Rc::clone(&own)));
-    let registration = register_deferred_free(everything);
+    let registration = register_deferred_free(everything).unwrap();
     assert_eq!(called(|| drop(black_box(Box::new(1u64)))), 1, "the engine calls in an allocation of Rust");
 
-    called(|| drop(register_deferred_free(|_| ())));
+    called(|| drop(register_deferred_free(|_| ()).unwrap()));
     called(|| {
-        let handlers: Vec<_> = (0..20).map(|_| engine::on_message(|_| ())).collect();
+        let handlers: Vec<_> = (0..20).map(|_| engine::on_message(|_| ()).unwrap()).collect();
         // SAFETY: null, as it must be.
         unsafe { sys::mi_stats_print(std::ptr::null_mut()) };
         engine::deliver_messages();
@@ -125,7 +125,7 @@ fn a_handler_may_do_all_it_may_in_every_allocation() {
     });
     called(|| {
         for _ in 0..20 {
-            assert!(own.interrupter().run_at_safepoint(|_| drop(black_box(Box::new(1u64)))));
+            assert!(own.interrupter().run_at_safepoint(|_| drop(black_box(Box::new(1u64)))).is_ok());
             own.poll(1).unwrap();
         }
     });

@@ -85,7 +85,7 @@ fn collections_beats_and_messages_are_told() {
     // SAFETY: allocated above with this layout.
     unsafe { mutator.deallocate(block.0, block.1) };
 
-    let _handler = engine::on_message(|_| ());
+    let _handler = engine::on_message(|_| ()).unwrap();
     // SAFETY: a size that no engine has.
     assert!(unsafe { sys::mi_malloc(usize::MAX / 2) }.is_null());
     mutator.safepoint();

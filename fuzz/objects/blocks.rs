@@ -15,15 +15,16 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(mutator: &Mutator, owner: usize, layout: Layout, fill: u8, zeroed: bool) -> Block {
-        let place = if zeroed { mutator.allocate_zeroed(layout) } else { mutator.allocate(layout) }.unwrap();
+    /// None if there is no memory.
+    pub(super) fn new(mutator: &Mutator, owner: usize, layout: Layout, fill: u8, zeroed: bool) -> Option<Block> {
+        let place = if zeroed { mutator.allocate_zeroed(layout) } else { mutator.allocate(layout) }.ok()?;
         let mut block = Block { owner, remote: mutator.remote_free(), place, layout, fill: 0 };
         assert_eq!(place.as_ptr() as usize % layout.align(), 0);
         if zeroed {
             block.check(layout.size());
         }
         block.write(fill);
-        block
+        Some(block)
     }
 
     /// The bytes that are counted for it.
@@ -43,14 +44,21 @@ impl Block {
         assert!(bytes.iter().all(|byte| *byte == self.fill));
     }
 
-    pub(super) fn resize(&mut self, mutator: &Mutator, size: usize) {
+    /// False if there is no memory: then it is as it was.
+    pub(super) fn resize(&mut self, mutator: &Mutator, size: usize) -> bool {
         self.check(self.layout.size());
         // SAFETY: allocated by this mutator with this layout; the old place is not used again.
-        self.place = unsafe { mutator.reallocate(self.place, self.layout, size) }.unwrap();
+        let Ok(place) = (unsafe { mutator.reallocate(self.place, self.layout, size) }) else {
+            assert!(size > self.layout.size(), "to make a block smaller is not refused");
+            self.check(self.layout.size());
+            return false;
+        };
+        self.place = place;
         let kept = size.min(self.layout.size());
         self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
         self.check(kept);
         self.write(self.fill.wrapping_add(1));
+        true
     }
 
     /// Frees it, through its mutator if that is there.

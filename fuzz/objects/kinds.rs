@@ -89,23 +89,20 @@ pub(super) fn byte(id: usize, index: usize) -> u8 {
 }
 
 impl Handle {
-    /// A new object of `kind` with the number `id`.
-    pub(super) fn new(mutator: &Mutator, kind: u8, len: usize, id: usize, dropped: &Dropped) -> Handle {
+    /// A new object of `kind` with the number `id`, or none if there is no memory.
+    pub(super) fn new(mutator: &Mutator, kind: u8, len: usize, id: usize, dropped: &Dropped) -> Option<Handle> {
         let note = || Note { id, dropped: Rc::clone(dropped) };
-        match kind {
-            0 => Handle::Leaf(mutator.alloc(Leaf { id }).unwrap()),
-            1 => Handle::Pair(mutator.alloc(Pair { id, slots: Default::default() }).unwrap()),
-            2 => Handle::Wide(mutator.alloc(Wide { id, slots: Default::default() }).unwrap()),
+        Some(match kind {
+            0 => Handle::Leaf(mutator.alloc(Leaf { id }).ok()?),
+            1 => Handle::Pair(mutator.alloc(Pair { id, slots: Default::default() }).ok()?),
+            2 => Handle::Wide(mutator.alloc(Wide { id, slots: Default::default() }).ok()?),
             3 => {
                 let slots = (0..len).map(|_| Slot::default()).collect();
-                Handle::Fields(mutator.alloc(Fields { note: note(), name: id.to_string(), slots }).unwrap())
+                Handle::Fields(mutator.alloc(Fields { note: note(), name: id.to_string(), slots }).ok()?)
             }
-            4 => Handle::Array(mutator.alloc_tail(id, len, |_| Slot::default()).unwrap()),
-            _ => {
-                let made = mutator.alloc_tail(Head(note()), len, |index| byte(id, index));
-                Handle::Text(made.map_err(|error| error.map(drop)).unwrap())
-            }
-        }
+            4 => Handle::Array(mutator.alloc_tail(id, len, |_| Slot::default()).ok()?),
+            _ => Handle::Text(mutator.alloc_tail(Head(note()), len, |index| byte(id, index)).ok()?),
+        })
     }
 
     /// Reads all of the object, and returns its number.

@@ -45,6 +45,10 @@ struct Attached {
     number: usize,
     /// Objects that beat handlers have allocated and dropped, of which the model knows nothing else.
     by_handlers: Rc<Cell<u64>>,
+    /// Whether an allocation may be refused.
+    may_refuse: bool,
+    /// The bytes in use when they were looked at last.
+    in_use: u64,
 }
 
 struct World {
@@ -87,7 +91,9 @@ impl World {
         if self.mutators[at].is_none() {
             let attach = self.runtime.attaching().pacing(pacing).beat_bytes(beat_bytes).unwrap();
             let mutator = Rc::new(attach.attach().unwrap());
-            self.mutators[at] = Some(Attached { mutator, number: self.attached, by_handlers: Rc::default() });
+            let by_handlers = Rc::default();
+            let attached = Attached { mutator, number: self.attached, by_handlers, may_refuse: false, in_use: 0 };
+            self.mutators[at] = Some(attached);
             self.attached += 1;
         }
     }
@@ -125,9 +131,10 @@ impl World {
             20 => self.on_beat(at, program),
             21 => self.block(at, program),
             22 => self.attach(at, program.pacing(), 16 << (program.byte() % 12)),
-            _ => match program.byte() % 4 {
+            _ => match program.byte() % 8 {
                 0 => self.detach(at),
                 1 => self.large(at),
+                4..=6 => self.limit(at, program),
                 _ => self.release_memory(at),
             },
         }
@@ -146,7 +153,13 @@ impl World {
     fn alloc_len(&mut self, at: usize, kind: u8, len: usize) {
         let Some(attached) = &self.mutators[at] else { return };
         let id = self.model.add(attached.number, kinds::slots(kind, len));
-        let handle = Handle::new(&attached.mutator, kind, len, id, &self.dropped);
+        let Some(handle) = Handle::new(&attached.mutator, kind, len, id, &self.dropped) else {
+            assert!(attached.may_refuse);
+            self.model.forget_last();
+            // What was to be in it has been given back, and dropped.
+            self.dropped.borrow_mut().retain(|dropped| *dropped != id);
+            return;
+        };
         self.places.push(Ref::as_raw(&handle.untyped()));
         self.has_dropped.push(false);
         self.handles.push(handle);
@@ -244,6 +257,7 @@ impl World {
             result: Result<Ref<mimalloc_runtime::Tail<H, E>>, GrowError<H, E>>,
             count: u32,
             own: bool,
+            may_refuse: bool,
         ) -> (Ref<mimalloc_runtime::Tail<H, E>>, bool) {
             match result {
                 Ok(tail) => {
@@ -255,14 +269,17 @@ impl World {
                     assert!(!own);
                     (tail, false)
                 }
-                Err(GrowError::OutOfMemory(error)) => panic!("{error:?}"),
+                Err(GrowError::OutOfMemory(error)) => {
+                    assert!(may_refuse && count == 1 && own);
+                    (error.value, false)
+                }
             }
         }
         let handle = match handle {
             Handle::Array(array) if more > 0 => {
                 let len = array.items().len() + more;
                 let grown = attached.mutator.grow_tail(array, len, |_| kinds::Slot::default());
-                let (array, grown) = outcome(grown, count, own);
+                let (array, grown) = outcome(grown, count, own, attached.may_refuse);
                 if grown {
                     self.model.objects[id].edges.resize(len, None);
                 }
@@ -271,7 +288,7 @@ impl World {
             Handle::Text(text) if more > 0 => {
                 let len = text.items().len() + more * 5;
                 let grown = attached.mutator.grow_tail(text, len, |index| kinds::byte(id, index));
-                Handle::Text(outcome(grown, count, own).0)
+                Handle::Text(outcome(grown, count, own, attached.may_refuse).0)
             }
             other => other,
         };
@@ -296,6 +313,23 @@ impl World {
         assert_eq!(progress.pending, Tally::default());
     }
 
+    /// Sets a limit, or takes it away, or lets an allocation to come fail.
+    fn limit(&mut self, at: usize, program: &mut Program<'_>) {
+        let Some(attached) = &mut self.mutators[at] else { return };
+        let word = program.word() as u64;
+        attached.may_refuse = true;
+        match word % 4 {
+            0 => attached.mutator.set_limit(Some(word)),
+            1 => attached.mutator.set_limit(Some(attached.mutator.in_use() + word / 16)),
+            2 => _ = attached.mutator.fail_allocation(1 + word / 4 % 8),
+            _ => {
+                attached.mutator.set_limit(None);
+                attached.mutator.fail_allocation(0);
+                attached.may_refuse = false;
+            }
+        }
+    }
+
     /// From now on a handler on every so many beats allocates some, drops them, and collects a little.
     fn on_beat(&mut self, at: usize, program: &mut Program<'_>) {
         let Some(attached) = &self.mutators[at] else { return };
@@ -304,7 +338,8 @@ impl World {
         let subscribed = attached.mutator.on_beat(When::Every(1 + u64::from(count) / 2), move |mutator, _| {
             let mut last: Option<Ref<Untyped>> = None;
             for _ in 0..count {
-                last = Some(Ref::erase(mutator.alloc((0u64, last, [(); 3])).map_err(|error| error.map(drop)).unwrap()));
+                let Ok(object) = mutator.alloc((0u64, last.take(), [(); 3])) else { break };
+                last = Some(Ref::erase(object));
                 allocated.set(allocated.get() + 1);
             }
             drop(last);
@@ -322,13 +357,16 @@ impl World {
             (0 | 1, Some(attached)) => {
                 let layout = Layout::from_size_align(size, 1 << (program.byte() % 8)).unwrap();
                 let (fill, zeroed) = (program.byte(), program.byte() % 2 == 0);
-                self.blocks.push(Block::new(&attached.mutator, attached.number, layout, fill, zeroed));
+                let block = Block::new(&attached.mutator, attached.number, layout, fill, zeroed);
+                assert!(block.is_some() || attached.may_refuse);
+                self.blocks.extend(block);
             }
             (2, _) => {
                 let Some(at) = program.index(self.blocks.len()) else { return };
                 let mut block = self.blocks.swap_remove(at);
                 if let Some(mutator) = self.mutator(block.owner) {
-                    block.resize(mutator, size);
+                    let resized = block.resize(mutator, size);
+                    assert!(resized || self.mutators.iter().flatten().any(|attached| attached.may_refuse));
                 }
                 self.blocks.push(block);
             }
@@ -349,8 +387,11 @@ impl World {
             assert!(!self.model.objects[id].is_alive(), "{id} was dropped while it was referenced");
             assert!(!std::mem::replace(&mut self.has_dropped[id], true), "{id} was dropped twice");
         }
-        for attached in self.mutators.iter().flatten() {
+        for attached in self.mutators.iter_mut().flatten() {
             let metrics = attached.mutator.metrics();
+            let in_use = metrics.in_use_bytes;
+            assert!(metrics.limit.is_none_or(|limit| in_use <= limit.max(attached.in_use)));
+            attached.in_use = in_use;
             let (alive, dead) = self.model.counts(attached.number);
             let by_handlers = attached.by_handlers.get();
             assert_eq!(metrics.allocated.objects, alive + dead + by_handlers);

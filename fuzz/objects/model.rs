@@ -27,6 +27,11 @@ impl Model {
         self.objects.len() - 1
     }
 
+    /// The object that was added last was not made.
+    pub(super) fn forget_last(&mut self) {
+        self.objects.pop();
+    }
+
     pub(super) fn retain(&mut self, id: usize) {
         assert!(self.objects[id].is_alive());
         self.objects[id].count += 1;

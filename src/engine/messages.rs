@@ -5,14 +5,16 @@
 //! without waiting, and handed to handlers at the next safepoint of any mutator, or when [`deliver_messages`] is called.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
 use parking_lot::Mutex;
 
+use crate::error::Error;
+use crate::fallible;
 use crate::heartbeat;
 use crate::registry::Registry;
 use crate::sys;
@@ -120,17 +122,20 @@ static HANDLERS: Registry<Handler> = Registry::new();
 /// will do.
 ///
 /// In `secure` and `debug` builds corrupted memory still ends the process, after its text has been printed.
-pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> MessageHandler {
+///
+/// # Errors
+/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> Result<MessageHandler, Error> {
     static INSTALLED: Once = Once::new();
     // An allocation under the lock: no handler of the engine's hook may come to want it too.
-    let id = heartbeat::quietly(|| HANDLERS.add(Arc::new(handler)));
+    let id = heartbeat::quietly(|| HANDLERS.add(fallible::boxed(handler)?))?;
     INSTALLED.call_once(|| {
         // SAFETY: it neither allocates nor unwinds, and lives as long as the process. What was held back comes at once.
         unsafe { sys::mi_register_output(Some(output), ptr::null_mut()) };
         // SAFETY: as above.
         unsafe { sys::mi_register_error(Some(error), ptr::null_mut()) };
     });
-    MessageHandler { id }
+    Ok(MessageHandler { id })
 }
 
 /// A handler of messages; dropping it removes the handler. [`core::mem::forget`] keeps it for good. Messages without a handler
@@ -153,13 +158,18 @@ pub(crate) fn has_messages() -> bool {
     WAITING.load(Ordering::Relaxed)
 }
 
-/// Hands to the handlers what the engine has said since this was done last, by a safepoint or by this function.
+/// Hands to the handlers what the engine has said since this was done last, by a safepoint or by this function. When Rust's own memory
+/// has run out it waits for the next time.
 pub fn deliver_messages() {
     if !WAITING.swap(false, Ordering::Acquire) {
         return;
     }
     // As above. And what the engine prints is no work of the program's: nobody is charged for it.
-    let (messages, handlers) = heartbeat::quietly(|| (take_messages(), HANDLERS.all()));
+    let taken = heartbeat::quietly(|| Ok::<_, Error>((HANDLERS.all()?, take_messages()?)));
+    let Ok((handlers, messages)) = taken else {
+        WAITING.store(true, Ordering::Release);
+        return;
+    };
     let mut first_panic = None;
     let mut guarded = |tell: &dyn Fn()| {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
@@ -187,9 +197,10 @@ pub fn deliver_messages() {
     }
 }
 
-/// Takes all whole lines out of the buffer.
-fn take_messages() -> Vec<Message> {
-    let mut text: Vec<u8> = Vec::with_capacity(ROOM);
+/// Takes all whole lines out of the buffer. For what there is no memory, that is lost, and said to be.
+fn take_messages() -> Result<Vec<Message>, Error> {
+    let mut text: Vec<u8> = Vec::new();
+    text.try_reserve_exact(ROOM).map_err(|_| fallible::out_of_memory())?;
     {
         let mut buffer = BUFFER.lock();
         // A line that is still being printed waits for its end, unless it fills the buffer.
@@ -203,15 +214,41 @@ fn take_messages() -> Vec<Message> {
         buffer.bytes.copy_within(end..len, 0);
         buffer.len = len - end;
     }
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-    let mut messages: Vec<Message> = lines.map(|line| Message { kind: kind_of(line), text: line.to_owned() }).collect();
-    let lost = LOST.swap(0, Ordering::Relaxed);
-    if lost > 0 {
-        let text = format!("{lost} pieces of text were lost: there were more than {ROOM} bytes between two safepoints");
-        messages.push(Message { kind: MessageKind::Warning, text });
+    let mut messages = Vec::new();
+    let mut lost = LOST.swap(0, Ordering::Relaxed);
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
+        match message(line).filter(|_| messages.try_reserve(1).is_ok()) {
+            Some(message) => messages.push(message),
+            None => lost += 1,
+        }
     }
-    messages
+    if lost > 0 {
+        let said = format_args!(
+            "{lost} pieces of text were lost: more than {ROOM} bytes came between two safepoints, or memory ran out"
+        );
+        let mut text = String::new();
+        if text.try_reserve(200).is_ok() && messages.try_reserve(1).is_ok() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{said}");
+            messages.push(Message { kind: MessageKind::Warning, text });
+        } else {
+            LOST.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+    Ok(messages)
+}
+
+/// What is no UTF-8 is replaced by a mark. `None` if there is no memory.
+fn message(line: &[u8]) -> Option<Message> {
+    let mut text = String::new();
+    text.try_reserve(line.len() * char::REPLACEMENT_CHARACTER.len_utf8()).ok()?;
+    for chunk in line.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Some(Message { kind: kind_of(&text), text })
 }
 
 fn kind_of(line: &str) -> MessageKind {

@@ -1,8 +1,8 @@
 //! Process-wide handlers of the engine's deferred-free call.
 
-use std::sync::Arc;
-
 use crate::aside::aside;
+use crate::error::Error;
+use crate::fallible::{self, TryArc};
 use crate::registry::Registry;
 
 use super::hook::{self, HookCall};
@@ -27,12 +27,16 @@ static HANDLERS: Registry<Handler> = Registry::new();
 /// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed, or
 /// while a mutator is being attached, may miss handlers.
 ///
+/// # Errors
+/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+///
 /// # Cost
 /// Nothing on the allocation path; at a call, one lock that is never waited for and one indirect call.
-pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Registration {
+pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Result<Registration, Error> {
     hook::install();
     // The table is the process's.
-    Registration { id: aside(|| HANDLERS.add(Arc::new(handler))) }
+    let id = aside(|| HANDLERS.add(fallible::boxed(handler)?))?;
+    Ok(Registration { id })
 }
 
 /// A registered handler; dropping it removes the handler. [`core::mem::forget`] keeps it for good.
@@ -49,6 +53,6 @@ impl Drop for Registration {
 }
 
 /// Hands each handler to `run`, which drops it and does not panic. Called by the trampoline.
-pub(super) fn for_each(run: impl Fn(Arc<Handler>)) {
+pub(super) fn for_each(run: impl Fn(TryArc<Box<Handler>>)) {
     (0..).map_while(|place| HANDLERS.try_get(place)).for_each(run);
 }

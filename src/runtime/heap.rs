@@ -4,12 +4,11 @@ use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 
 use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
-use crate::fallible;
+use crate::fallible::{self, TryArc};
 use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
@@ -44,10 +43,6 @@ impl IdleHeap {
                 Err(no_heap())
             }
         }
-    }
-
-    pub(crate) fn is_walled(&self) -> bool {
-        self.wall.is_some()
     }
 
     /// Gives the heap back to the engine, and its wall to the next heap.
@@ -351,7 +346,7 @@ pub(crate) struct FreedElsewhere {
 /// Made by [`Mutator::remote_free`](crate::Mutator::remote_free); cheap to clone; may outlive the mutator.
 #[derive(Clone, Debug)]
 pub struct RemoteFree {
-    pub(super) freed: Arc<FreedElsewhere>,
+    pub(super) freed: TryArc<FreedElsewhere>,
 }
 
 impl RemoteFree {

@@ -3,11 +3,12 @@
 use core::cell::Cell;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::error::{Error, ErrorKind};
+use crate::fallible::{self, TryArc};
 use crate::heartbeat;
 
 use super::mutator::Mutator;
@@ -53,7 +54,7 @@ impl core::error::Error for Interrupted {}
 /// [`poll`](Mutator::poll): a program that does not poll is not interrupted.
 #[derive(Clone)]
 pub struct Interrupter {
-    signal: Arc<Signal>,
+    signal: TryArc<Signal>,
 }
 
 impl Interrupter {
@@ -74,9 +75,8 @@ impl Interrupter {
         self.signal.raise(NEWS);
     }
 
-    /// Runs `request` on the mutator's thread, at its next [`poll`](Mutator::poll) or safepoint. False if the mutator has gone;
-    /// then `request` is dropped here. One that was taken and whose mutator goes without polling again is dropped, on that
-    /// mutator's thread.
+    /// Runs `request` on the mutator's thread, at its next [`poll`](Mutator::poll) or safepoint. One that was taken and whose
+    /// mutator goes without polling again is dropped, on that mutator's thread.
     ///
     /// Requests run in the order in which they came, each once. One that is made by a request waits for the next poll. They may
     /// do anything that code on that thread may do: allocate, collect, poll, ask for more. They do not run where the poll is
@@ -85,10 +85,13 @@ impl Interrupter {
     ///
     /// When it runs is up to the threads: what it allocates or polls moves the program's beats and fuel.
     ///
+    /// # Errors
+    /// [`ErrorKind::Detached`] if the mutator has gone, [`ErrorKind::OutOfMemory`]. Then `request` is dropped here.
+    ///
     /// # Cost
     /// A lock, for moments only, and an allocation.
-    pub fn run_at_safepoint(&self, request: impl FnOnce(&Mutator) + Send + 'static) -> bool {
-        self.signal.request(Box::new(request))
+    pub fn run_at_safepoint(&self, request: impl FnOnce(&Mutator) + Send + 'static) -> Result<(), Error> {
+        self.signal.request(fallible::boxed(request)?)
     }
 }
 
@@ -134,18 +137,18 @@ impl Signal {
         self.word.fetch_and(!bits, Ordering::AcqRel) & bits != 0
     }
 
-    fn request(&self, request: Request) -> bool {
-        let refused = heartbeat::quietly(|| match &mut *self.requests.lock() {
-            Some(requests) => {
-                requests.push(request);
-                None
-            }
-            None => Some(request),
-        });
-        if refused.is_none() {
-            self.raise(REQUESTS);
-        }
-        refused.is_none()
+    fn request(&self, request: Request) -> Result<(), Error> {
+        // Moved in only when there is room: it is not dropped under the lock.
+        let mut request = Some(request);
+        heartbeat::quietly(|| {
+            let mut requests = self.requests.lock();
+            let requests = requests.as_mut().ok_or_else(detached)?;
+            requests.try_reserve(1).map_err(|_| fallible::out_of_memory())?;
+            requests.extend(request.take());
+            Ok(())
+        })?;
+        self.raise(REQUESTS);
+        Ok(())
     }
 
     fn take_requests(&self) -> Vec<Request> {
@@ -157,6 +160,10 @@ impl Signal {
     fn close(&self) -> Vec<Request> {
         heartbeat::quietly(|| self.requests.lock().take().unwrap_or_default())
     }
+}
+
+fn detached() -> Error {
+    Error::new(ErrorKind::Detached, "the mutator has been detached: nothing runs on it any more")
 }
 
 /// A limit on time, and how long it takes to use up fuel.
@@ -209,25 +216,25 @@ pub(super) struct Interrupts {
     /// Fuel beyond the slice; `None` for no limit.
     reserve: Cell<Option<u64>>,
     time: Cell<Option<TimeLimit>>,
-    signal: Arc<Signal>,
+    signal: TryArc<Signal>,
     /// Whether news are being told and requests run.
     pub(super) serving: Cell<bool>,
 }
 
 impl Interrupts {
-    pub(super) fn new() -> Interrupts {
+    pub(super) fn new() -> Result<Interrupts, Error> {
         let signal = Signal { word: AtomicU32::new(0), requests: Mutex::new(Some(Vec::new())) };
-        Interrupts {
+        Ok(Interrupts {
             slice: Cell::new(i64::MAX),
             reserve: Cell::new(None),
             time: Cell::new(None),
-            signal: Arc::new(signal),
+            signal: TryArc::new(signal)?,
             serving: Cell::new(false),
-        }
+        })
     }
 
     pub(super) fn interrupter(&self) -> Interrupter {
-        Interrupter { signal: Arc::clone(&self.signal) }
+        Interrupter { signal: self.signal.clone() }
     }
 
     // ---- fuel and time ----

@@ -1,7 +1,8 @@
 //! What mutators leave in use in a heap, and how it is known when that is gone.
 
+use crate::error::Error;
+use crate::fallible::{self, TryArc};
 use core::sync::atomic::Ordering;
-use std::sync::Arc;
 
 use super::heap::FreedElsewhere;
 
@@ -17,7 +18,7 @@ pub(super) struct Leftovers {
 
 #[derive(Debug)]
 struct Leftover {
-    freed: Arc<FreedElsewhere>,
+    freed: TryArc<FreedElsewhere>,
     /// What `freed` comes to when all is freed.
     all: u64,
 }
@@ -30,8 +31,13 @@ impl Leftover {
 }
 
 impl Leftovers {
-    /// A mutator goes, whose blocks are all freed when `freed` comes to `all`. `None`: nobody can tell, or free them.
-    pub(super) fn add(&mut self, freed: Arc<FreedElsewhere>, all: Option<u64>) {
+    /// Makes room for one more mutator.
+    pub(super) fn reserve(&mut self) -> Result<(), Error> {
+        self.left.try_reserve(1).map_err(|_| fallible::out_of_memory())
+    }
+
+    /// A mutator goes, for which there is room, whose blocks are all freed when `freed` comes to `all`. `None`: nobody can tell, or free them.
+    pub(super) fn add(&mut self, freed: TryArc<FreedElsewhere>, all: Option<u64>) {
         match all {
             None => self.for_good = true,
             Some(all) => {
@@ -50,9 +56,9 @@ impl Leftovers {
 
     /// Forgets what is gone, and says whether nothing is left.
     pub(super) fn look(&mut self) -> bool {
-        self.left.retain_mut(|left| {
+        self.left.retain(|left| {
             // Who alone has it sees all that was ever freed; what is left then will not be.
-            let last = Arc::get_mut(&mut left.freed).is_some();
+            let last = left.freed.is_alone();
             let gone = left.is_gone();
             self.for_good |= last && !gone;
             !last && !gone
@@ -68,41 +74,41 @@ impl Leftovers {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, FreedElsewhere, Leftovers, Ordering};
+    use super::{FreedElsewhere, Leftovers, Ordering, TryArc};
 
     #[test]
     fn what_is_left_goes_when_it_is_freed_and_stays_when_nobody_can_free_it() {
         let freed = [16, 0, 48].map(|bytes| {
-            let freed = Arc::new(FreedElsewhere::default());
+            let freed = TryArc::new(FreedElsewhere::default()).unwrap();
             freed.bytes.store(bytes, Ordering::Relaxed);
             freed
         });
         let mut left = Leftovers::default();
         assert!(left.look());
-        left.add(Arc::clone(&freed[0]), Some(16));
+        left.add(freed[0].clone(), Some(16));
         assert!(left.are_gone() && left.left.is_empty(), "all was freed before");
-        left.add(Arc::clone(&freed[1]), Some(32));
-        left.add(Arc::clone(&freed[2]), Some(64));
+        left.add(freed[1].clone(), Some(32));
+        left.add(freed[2].clone(), Some(64));
         assert!(!left.look());
         for freed in &freed[1..] {
-            assert_eq!(Arc::strong_count(freed), 2);
+            assert!(!freed.is_alone());
             freed.bytes.fetch_add(16, Ordering::Release);
         }
         assert!(!left.look());
         // The last is gone and forgotten, the other is half freed.
-        assert_eq!(freed.each_ref().map(Arc::strong_count), [1, 2, 1]);
+        assert_eq!(freed.each_ref().map(TryArc::is_alone), [true, false, true]);
         let [_, half, _] = freed;
         half.bytes.fetch_add(16, Ordering::Release);
         drop(half);
         assert!(left.are_gone() && left.look() && !left.are_for_good(), "freed by the last who could");
 
-        let lost = Arc::new(FreedElsewhere::default());
-        left.add(Arc::clone(&lost), Some(16));
+        let lost = TryArc::new(FreedElsewhere::default()).unwrap();
+        left.add(lost.clone(), Some(16));
         assert!(!left.look() && !left.are_for_good());
         drop(lost);
         assert!(!left.look() && left.are_for_good() && left.left.is_empty());
         let mut unknown = Leftovers::default();
-        unknown.add(Arc::default(), None);
+        unknown.add(TryArc::new(FreedElsewhere::default()).unwrap(), None);
         assert!(!unknown.look() && unknown.are_for_good());
     }
 }

@@ -5,7 +5,6 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
@@ -315,7 +314,7 @@ impl Mutator {
 
     /// Something with which other threads can free this mutator's raw blocks.
     pub fn remote_free(&self) -> RemoteFree {
-        RemoteFree { freed: Arc::clone(self.state().elsewhere()) }
+        RemoteFree { freed: self.state().elsewhere().clone() }
     }
 
     // ---- limits ----
@@ -345,12 +344,12 @@ impl Mutator {
     /// ```
     /// # use mimalloc_runtime::Runtime;
     /// let mutator = Runtime::new()?.attaching().limit(Some(1 << 20)).attach()?;
-    /// let mut list = None;
-    /// while let Ok(longer) = mutator.alloc((1.5, list.clone())) {
-    ///     list = Some(longer);
+    /// let mut texts = Vec::new();
+    /// while let Ok(text) = mutator.alloc_tail_copy((), b"a text of its own") {
+    ///     texts.push(text);
     /// }
     /// assert!(mutator.in_use() <= 1 << 20);
-    /// drop(list);
+    /// drop(texts);
     /// assert!(mutator.alloc([0u8; 1000]).is_ok()); // what is dead makes room
     /// # Ok::<(), mimalloc_runtime::Error>(())
     /// ```

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::fallible;
 use crate::heartbeat;
 
 use super::heap::{Heap, IdleHeap};
@@ -10,26 +11,45 @@ use super::leftovers::Leftovers;
 
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Invariant IDLE: a block of such a heap is in use only if its leftovers are not gone.
-    idle: Mutex<Vec<(IdleHeap, Leftovers)>>,
+    idle: Mutex<Idle>,
     /// How many to keep, save those that are in use somewhere.
     most: usize,
 }
 
+#[derive(Debug)]
+struct Idle {
+    /// Invariant IDLE: a block of such a heap is in use only if its leftovers are not gone.
+    heaps: Vec<(IdleHeap, Leftovers)>,
+    /// Heaps that may yet come back. There is room for them: to detach must not fail.
+    out: usize,
+}
+
 impl Pool {
     pub(super) fn new(most: usize) -> Pool {
-        Pool { idle: Mutex::new(Vec::new()), most }
+        Pool { idle: Mutex::new(Idle { heaps: Vec::new(), out: 0 }), most }
     }
 
     /// A heap for this thread, and what earlier mutators have left in it.
     pub(super) fn take(&self) -> Result<(Heap, Leftovers), Error> {
-        let idle = self.idle.lock().pop();
-        let (idle, mut left) = match idle {
-            Some(idle) => idle,
-            None => (IdleHeap::new()?, Leftovers::default()),
+        // An allocation under the lock: no handler may come to want it too.
+        let idle = heartbeat::quietly(|| {
+            let mut idle = self.idle.lock();
+            let out = idle.out + 1;
+            idle.heaps.try_reserve(out).map_err(|_| fallible::out_of_memory())?;
+            idle.out = out;
+            Ok(idle.heaps.pop())
+        })?;
+        let made = match idle {
+            Some(idle) => Ok(idle),
+            None => IdleHeap::new().map(|heap| (heap, Leftovers::default())),
         };
+        let (idle, mut left) = made.inspect_err(|_| self.forgo())?;
         left.look();
-        match Heap::take_up(idle) {
+        let taken = match left.reserve() {
+            Ok(()) => Heap::take_up(idle),
+            Err(error) => Err((idle, error)),
+        };
+        match taken {
             Ok(heap) => Ok((heap, left)),
             Err((idle, error)) => {
                 // SAFETY: nobody has allocated from it since, so that its leftovers still tell of all.
@@ -39,13 +59,20 @@ impl Pool {
         }
     }
 
+    /// A heap that was taken does not come back.
+    pub(super) fn forgo(&self) {
+        self.idle.lock().out -= 1;
+    }
+
     /// Takes a heap back. What is more than the pool keeps, and empty by now, goes back to the engine.
     ///
     /// # Safety
     /// 1. Blocks of it are in use only if `left` are not gone.
     pub(super) unsafe fn give_back(&self, heap: IdleHeap, left: Leftovers) {
-        // An allocation under the lock: no handler may come to want it too.
-        heartbeat::quietly(|| self.idle.lock().push((heap, left)));
+        let mut idle = self.idle.lock();
+        idle.out -= 1;
+        idle.heaps.push((heap, left));
+        drop(idle);
         self.release(self.most);
     }
 
@@ -53,11 +80,11 @@ impl Pool {
     fn release(&self, most: usize) -> usize {
         let next = || {
             let mut idle = self.idle.lock();
-            if idle.len() <= most {
+            if idle.heaps.len() <= most {
                 return None;
             }
-            let at = idle.iter_mut().position(|(_, left)| left.look())?;
-            Some(idle.swap_remove(at).0)
+            let at = idle.heaps.iter_mut().position(|(_, left)| left.look())?;
+            Some(idle.heaps.swap_remove(at).0)
         };
         let mut released = 0;
         while let Some(heap) = next() {
@@ -74,14 +101,14 @@ impl Pool {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.idle.lock().len()
+        self.idle.lock().heaps.len()
     }
 
     /// How many of them can never be given back.
     pub(super) fn lost(&self) -> usize {
         let mut idle = self.idle.lock();
-        idle.iter_mut().for_each(|(_, left)| _ = left.look());
-        idle.iter().filter(|(_, left)| left.are_for_good()).count()
+        idle.heaps.iter_mut().for_each(|(_, left)| _ = left.look());
+        idle.heaps.iter().filter(|(_, left)| left.are_for_good()).count()
     }
 }
 

@@ -28,24 +28,30 @@ struct List {
     ended: RuntimeMetrics,
 }
 
-/// A place on the roster for a mutator that is being attached.
+/// Room on the roster for a mutator that is being attached.
 #[derive(Debug)]
-pub(super) struct Reservation<'a>(&'a Roster);
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        self.0.0.lock().reserved -= 1;
-    }
+pub(super) struct Reservation<'a> {
+    roster: &'a Roster,
+    number: u64,
 }
 
 impl Reservation<'_> {
-    /// Puts a mutator on the roster. Returns that with which it shows what it counts.
-    pub(super) fn enter(self) -> Display {
-        let mut list = self.0.0.lock();
-        let display = Display::new(list.next);
-        list.next += 1;
-        list.watches.push((display.number(), display.watch()));
-        display
+    /// The number of the mutator.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Puts it on the roster.
+    pub(super) fn enter(self, watch: Watch) {
+        let mut list = self.roster.0.lock();
+        let place = list.watches.partition_point(|(number, _)| *number < self.number);
+        list.watches.insert(place, (self.number, watch));
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.roster.0.lock().reserved -= 1;
     }
 }
 
@@ -58,11 +64,12 @@ impl Roster {
         // Quietly, as the list allocates under the lock.
         heartbeat::quietly(|| list.watches.try_reserve(room)).map_err(|_| fallible::out_of_memory())?;
         list.reserved = room;
-        Ok(Reservation(self))
+        list.next += 1;
+        Ok(Reservation { roster: self, number: list.next })
     }
 
     /// A mutator has ended, and what it has shown last is all it will have counted.
-    pub(super) fn leave(&self, display: Display) {
+    pub(super) fn leave(&self, display: &Display) {
         let mut list = self.0.lock();
         let place = list.watches.binary_search_by_key(&display.number(), |(number, _)| *number);
         if let Ok(place) = place {

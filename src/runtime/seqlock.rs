@@ -13,16 +13,13 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-#[cfg(all(loom, test))]
-use loom::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering, fence},
-};
 #[cfg(not(all(loom, test)))]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering, fence},
-};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(all(loom, test))]
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::error::Error;
+use crate::fallible::TryArc;
 
 struct Copies<const WORDS: usize> {
     /// How many writes there have been.
@@ -38,7 +35,7 @@ impl<const WORDS: usize> Copies<WORDS> {
 
 /// What writes. There is one to a lock, and it stays on one thread at a time.
 pub(super) struct Writer<const WORDS: usize> {
-    copies: Arc<Copies<WORDS>>,
+    copies: TryArc<Copies<WORDS>>,
     /// Not `Sync`: two writes at once would mix their words.
     _one_at_a_time: PhantomData<core::cell::Cell<()>>,
 }
@@ -46,19 +43,19 @@ pub(super) struct Writer<const WORDS: usize> {
 /// What reads, on any thread.
 #[derive(Clone)]
 pub(super) struct Reader<const WORDS: usize> {
-    copies: Arc<Copies<WORDS>>,
+    copies: TryArc<Copies<WORDS>>,
 }
 
 impl<const WORDS: usize> Writer<WORDS> {
     /// A lock around zeros.
-    pub(super) fn new() -> Writer<WORDS> {
+    pub(super) fn new() -> Result<Writer<WORDS>, Error> {
         let zeros = || core::array::from_fn(|_| AtomicU64::new(0));
-        let copies = Arc::new(Copies { version: AtomicU64::new(0), words: [zeros(), zeros()] });
-        Writer { copies, _one_at_a_time: PhantomData }
+        let copies = TryArc::new(Copies { version: AtomicU64::new(0), words: [zeros(), zeros()] })?;
+        Ok(Writer { copies, _one_at_a_time: PhantomData })
     }
 
     pub(super) fn reader(&self) -> Reader<WORDS> {
-        Reader { copies: Arc::clone(&self.copies) }
+        Reader { copies: self.copies.clone() }
     }
 
     /// Writes all the words. Neither waits nor allocates.
@@ -114,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_was_written_last_is_read_also_when_the_writer_is_gone() {
-        let writer = Writer::<3>::new();
+        let writer = Writer::<3>::new().unwrap();
         let reader = writer.reader();
         assert_eq!(reader.read(), [0; 3]);
         for number in 1..100 {
@@ -127,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_never_finishes_keeps_nobody_waiting() {
-        let writer = Writer::<2>::new();
+        let writer = Writer::<2>::new().unwrap();
         writer.write([1, 1]);
         let reader = writer.reader();
         // As far as a write comes before it says so.
@@ -149,7 +146,7 @@ mod exhaustive {
     /// A thread that writes beside one that reads twice. Each write is of two equal words.
     fn beside(write: impl Fn(&Writer<2>, u64) + Copy + Send + Sync + 'static) {
         loom::model(move || {
-            let writer = Writer::<2>::new();
+            let writer = Writer::<2>::new().unwrap();
             let reader = writer.reader();
             let writing = thread::spawn(move || {
                 for number in 1..=WRITES {

@@ -21,7 +21,7 @@ use super::mutator::Mutator;
 use super::pool::Pool;
 use super::pressure::{Limits, Thresholds};
 use super::roster::Roster;
-use super::state::State;
+use super::state::{Parts, State};
 use super::thread;
 use super::wall::{self, Wall, Walls};
 
@@ -370,18 +370,22 @@ impl Attach {
         heartbeat::quietly(|| {
             engine::init_thread();
             // First, as a heap would have to be given back again.
-            let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
             let reservation = self.runtime.shared.roster.reserve()?;
+            let (parts, place) = (Parts::new(reservation.number())?, fallible::boxed(MaybeUninit::<State>::uninit())?);
             let (heap, left) = match self.limits.wall {
                 None => self.runtime.shared.pool.take()?,
-                Some(bytes) => (Heap::walled(bytes)?, Leftovers::default()),
+                Some(bytes) => {
+                    let mut left = Leftovers::default();
+                    left.reserve()?;
+                    (Heap::walled(bytes)?, left)
+                }
             };
             // Also when none was asked for: whoever had the heap before may have.
             heap.set_numa_node(self.numa_node);
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
-            let pacer = Pacer::new(self.pacing);
-            let state = State::new(heap, left, shared, pacer, clock, self.limits, reservation.enter());
+            let state = State::new(parts, heap, left, shared, Pacer::new(self.pacing), clock, self.limits);
+            reservation.enter(state.watch());
             state.set_deadline(self.deadline);
             state.interrupts().set_fuel(self.fuel);
             let state = NonNull::from(Box::leak(place).write(state));

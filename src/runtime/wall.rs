@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 #[cfg(doc)]
 use super::{Attach, Mutator, Runtime};
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
 use crate::heartbeat;
 use crate::sys::engine;
 
@@ -87,6 +88,10 @@ impl Wall {
             if let Some(at) = all.free.iter().position(|wall| wall.arena.bytes() == bytes) {
                 return Ok(all.take(at, asked));
             }
+            // For when it is given back, or stranded: to detach must not fail.
+            let walls = all.count.reserved + 1;
+            let room = all.free.try_reserve(walls).and_then(|()| all.stranded.try_reserve(walls));
+            room.map_err(|_| fallible::out_of_memory())?;
             let mut refusal = None;
             if all.arenas + engine::Arena::count_for(bytes) <= MOST_ARENAS {
                 match engine::Arena::reserve_exclusive(bytes) {

@@ -1,5 +1,7 @@
 //! What other threads see of a mutator.
 
+use crate::error::Error;
+
 use super::metrics::Metrics;
 #[cfg(doc)]
 use super::mutator::Mutator;
@@ -71,8 +73,8 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(number: u64) -> Display {
-        Display { words: Writer::new(), number }
+    pub(super) fn new(number: u64) -> Result<Display, Error> {
+        Ok(Display { words: Writer::new()?, number })
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -23,6 +23,7 @@ fn note(seen: &Seen, also: impl Fn(HookCall) + Send + Sync + 'static) -> mimallo
             also(call);
         }
     })
+    .unwrap()
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_handler_may_use_attached_heaps_and_the_global_one_but_not_attach() {
         let _global: Vec<u8> = Vec::with_capacity(1 << 16);
         *wanted.lock().unwrap() = Some(inner.attach().map(drop));
         // Registering from within a handler works, and so does removing.
-        drop(register_deferred_free(|_| ()));
+        drop(register_deferred_free(|_| ()).unwrap());
     });
     let mutator = runtime.attach().unwrap();
     mutator.release_memory();

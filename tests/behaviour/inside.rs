@@ -68,7 +68,7 @@ fn a_request_may_do_everything() {
         ANOTHER.set(Some(attach()));
         let (sends, did) = std::sync::mpsc::channel();
         let request = move |own: &Mutator| sends.send(do_everything(own, ANOTHER.take().unwrap())).unwrap();
-        assert!(mutator.interrupter().run_at_safepoint(request));
+        assert!(mutator.interrupter().run_at_safepoint(request).is_ok());
         if polls {
             mutator.poll(1).unwrap();
         } else {

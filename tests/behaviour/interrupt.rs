@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use mimalloc_runtime::{Budget, HookCall, Interrupted, Mutator, Runtime, Trace, When, sys};
+use mimalloc_runtime::{Budget, ErrorKind, HookCall, Interrupted, Mutator, Runtime, Trace, When, sys};
 
 use crate::graph::node;
 use crate::orders::in_the_hook;
@@ -259,10 +259,14 @@ fn requests_run_once_and_in_order() {
         move || {
             for number in 0..each {
                 let ran = Arc::clone(&ran);
-                assert!(interrupter.run_at_safepoint(move |mutator| {
-                    drop(node(mutator, None, None));
-                    ran.lock().unwrap().push((thread, number, thread::current().id()));
-                }));
+                assert!(
+                    interrupter
+                        .run_at_safepoint(move |mutator| {
+                            drop(node(mutator, None, None));
+                            ran.lock().unwrap().push((thread, number, thread::current().id()));
+                        })
+                        .is_ok()
+                );
                 if number % 16 == 0 {
                     interrupter.request_safepoint();
                 }
@@ -296,10 +300,15 @@ fn requests_that_panic_keep_nobody_else_from_running() {
     let ran = Arc::new(AtomicU32::new(0));
     let ask = |panics: bool| {
         let ran = Arc::clone(&ran);
-        assert!(mutator.interrupter().run_at_safepoint(move |_| {
-            assert!(!panics, "request {}", ran.load(Ordering::Relaxed));
-            ran.fetch_add(1, Ordering::Relaxed);
-        }));
+        assert!(
+            mutator
+                .interrupter()
+                .run_at_safepoint(move |_| {
+                    assert!(!panics, "request {}", ran.load(Ordering::Relaxed));
+                    ran.fetch_add(1, Ordering::Relaxed);
+                })
+                .is_ok()
+        );
     };
     for polls in [true, false] {
         [false, true, false, true, false].into_iter().for_each(ask);
@@ -325,7 +334,7 @@ fn a_request_may_poll_ask_and_stop() {
     let first = move |mutator: &Mutator| {
         seen.lock().unwrap().push("first");
         let again = Arc::clone(&seen);
-        assert!(interrupter.run_at_safepoint(move |_| again.lock().unwrap().push("third")));
+        assert!(interrupter.run_at_safepoint(move |_| again.lock().unwrap().push("third")).is_ok());
         // Neither the second, which waits for its turn, nor the third.
         assert_eq!(mutator.poll(2), Ok(()));
         mutator.safepoint();
@@ -335,9 +344,9 @@ fn a_request_may_poll_ask_and_stop() {
         // It is told here, and left for the program.
         assert_eq!([mutator.poll(1), mutator.poll(1)], [Err(Interrupted::Stopped); 2]);
     };
-    assert!(mutator.interrupter().run_at_safepoint(first));
+    assert!(mutator.interrupter().run_at_safepoint(first).is_ok());
     let seen = Arc::clone(&order);
-    assert!(mutator.interrupter().run_at_safepoint(move |_| seen.lock().unwrap().push("second")));
+    assert!(mutator.interrupter().run_at_safepoint(move |_| seen.lock().unwrap().push("second")).is_ok());
     assert_eq!(mutator.poll(1), Err(Interrupted::Stopped));
     assert_eq!((order.lock().unwrap().as_slice(), mutator.fuel()), (&["first", "second"][..], Some(5)));
     assert_eq!(mutator.poll(1), Ok(()));
@@ -349,12 +358,17 @@ fn a_request_may_poll_ask_and_stop() {
 fn limits_set_by_a_request_count_for_the_poll_that_ran_it() {
     let mutator = attach();
     mutator.set_fuel(Some(0));
-    assert!(mutator.interrupter().run_at_safepoint(|mutator| mutator.set_fuel(Some(1))));
+    assert!(mutator.interrupter().run_at_safepoint(|mutator| mutator.set_fuel(Some(1))).is_ok());
     assert_eq!([mutator.poll(1), mutator.poll(1), mutator.poll(1)], [Ok(()), Ok(()), Err(Interrupted::OutOfFuel)]);
-    assert!(mutator.interrupter().run_at_safepoint(|mutator| {
-        mutator.set_fuel(None);
-        mutator.set_deadline(Some(0));
-    }));
+    assert!(
+        mutator
+            .interrupter()
+            .run_at_safepoint(|mutator| {
+                mutator.set_fuel(None);
+                mutator.set_deadline(Some(0));
+            })
+            .is_ok()
+    );
     assert_eq!(mutator.poll(1), Err(Interrupted::Deadline { deadline: 0, beats: 0 }));
 }
 
@@ -379,19 +393,20 @@ fn handles_outlive_the_mutator_and_what_they_ask_for_is_dropped() {
     let other = thread::spawn(move || {
         for panics in [true, false, true] {
             let capture = Dropped(Arc::clone(&seen), panics);
-            assert!(interrupter.run_at_safepoint(move |_| drop(capture)));
+            assert!(interrupter.run_at_safepoint(move |_| drop(capture)).is_ok());
         }
         // One that holds what its own queue is in.
         let (capture, circle) = (Dropped(Arc::clone(&seen), false), interrupter.clone());
-        assert!(interrupter.run_at_safepoint(move |_| drop((capture, circle))));
+        assert!(interrupter.run_at_safepoint(move |_| drop((capture, circle))).is_ok());
         asked.send(()).unwrap();
         // Refused from some moment of the detaching on.
-        while interrupter.run_at_safepoint(|_| ()) {
+        while interrupter.run_at_safepoint(|_| ()).is_ok() {
             thread::yield_now();
         }
         has_gone.recv().unwrap();
         let capture = Dropped(seen, false);
-        assert!(!interrupter.run_at_safepoint(move |_| drop(capture)), "it has gone");
+        let gone = interrupter.run_at_safepoint(move |_| drop(capture)).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Detached);
         interrupter.stop();
         interrupter.request_safepoint();
         thread::current().id()
@@ -418,7 +433,7 @@ fn a_handler_may_poll() {
     assert_eq!((polled.borrow().as_slice(), mutator.fuel()), (&[Ok(())][..], Some(90)));
     let requested = Arc::clone(&ran);
     mutator.interrupter().stop();
-    assert!(mutator.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)));
+    assert!(mutator.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)).is_ok());
     mutator.charge(2 * 1024);
     assert_eq!(polled.borrow()[1..], [Err(Interrupted::Stopped)]);
     assert_eq!(ran.load(Ordering::Relaxed), 0, "a handler is no place for a request");
@@ -455,7 +470,7 @@ fn a_drop_within_a_step_may_poll() {
     drop(object());
     mutator.interrupter().stop();
     let requested = Arc::clone(&ran);
-    assert!(mutator.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)));
+    assert!(mutator.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)).is_ok());
     mutator.charge(1 << 20);
     assert_eq!((polled.get(), mutator.fuel()), (Some(Err(Interrupted::Stopped)), Some(7)));
     assert_eq!(ran.load(Ordering::Relaxed), 0);

@@ -265,7 +265,8 @@ pub(crate) fn in_the_hook(f: impl FnMut(HookCall) + 'static, work: impl FnOnce()
             seen.fetch_add(1, Ordering::Relaxed);
             IN_HANDLER.with_borrow_mut(|f| f.as_mut().unwrap()(call));
         }
-    });
+    })
+    .unwrap();
     IN_HANDLER.replace(Some(Box::new(f)));
     work();
     drop(registration);

@@ -41,8 +41,8 @@ pub(crate) fn do_everything(own: &Mutator, another: Mutator) -> Did {
     // Subscribe and register, and undo it.
     let subscription = own.on_beat(When::Every(1 << 40), |_, _| ()).unwrap();
     assert!(own.unsubscribe(subscription));
-    drop(register_deferred_free(|_| ()));
-    drop(engine::on_message(|_| ()));
+    drop(register_deferred_free(|_| ()).unwrap());
+    drop(engine::on_message(|_| ()).unwrap());
     another.detach();
     Did { collected, attached: attached.map_err(|error| error.kind()), areas: areas.map_err(|error| error.kind()) }
 }

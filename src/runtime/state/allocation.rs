@@ -2,9 +2,9 @@
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use std::sync::Arc;
 
 use crate::deferred::{Memory, Tally, addressable, counted, counted_bytes};
+use crate::fallible::TryArc;
 use crate::runtime::heap::{FreedElsewhere, Heap, MOST_BYTES};
 
 use super::State;
@@ -189,7 +189,7 @@ impl State {
         }
     }
 
-    pub(in crate::runtime) fn elsewhere(&self) -> &Arc<FreedElsewhere> {
+    pub(in crate::runtime) fn elsewhere(&self) -> &TryArc<FreedElsewhere> {
         &self.elsewhere
     }
 }

@@ -1,7 +1,6 @@
 //! Counts: what lives, what is pending, what the blocks come to.
 
-use core::sync::atomic::{Ordering, fence};
-use std::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use crate::deferred::Tally;
 use crate::engine::Area;
@@ -42,15 +41,14 @@ impl State {
                 "a heap cannot be walked from within a deferred-free handler, as the engine is at work on it: do it later",
             ));
         }
-        // Acquire: whoever gave its share up has done with freeing. Shares are only made by this thread, or from other shares.
-        if Arc::strong_count(&self.elsewhere) > 1 || !self.left.are_gone() {
+        // Whoever gave its share up has done with freeing, and shares are only made by this thread, or from other shares.
+        if !self.elsewhere.is_alone() || !self.left.are_gone() {
             return Err(Error::new(
                 ErrorKind::NotAlone,
                 "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \
                  first, and free the blocks that earlier mutators have left",
             ));
         }
-        fence(Ordering::Acquire);
         // Quietly, as the list allocates: a handler could make a `RemoteFree` then. And how long it is, is the engine's affair.
         // SAFETY: nobody else has, or can come by, something to free into it with.
         heartbeat::quietly(|| unsafe { self.heap.areas() })

@@ -157,12 +157,18 @@ impl State {
         // Objects that were given up are in use for good.
         let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
         let State { heap, shared, mut left, elsewhere, display, .. } = *this;
-        shared.roster.leave(display);
+        shared.roster.leave(&display);
+        let is_walled = heap.wall().is_some();
         aside(|| {
             left.add(elsewhere, all);
             // SAFETY: no objects are left, and `left` tells of the rest.
-            let Some(idle) = (unsafe { heap.release(left.look()) }) else { return };
-            if idle.is_walled() {
+            let Some(idle) = (unsafe { heap.release(left.look()) }) else {
+                if !is_walled {
+                    shared.pool.forgo();
+                }
+                return;
+            };
+            if is_walled {
                 // SAFETY: as above.
                 unsafe { wall::give_up(idle, left) }
             } else {

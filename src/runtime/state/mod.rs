@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::error::Error;
+use crate::fallible::TryArc;
 use crate::heartbeat::Clock;
 
 use super::heap::{FreedElsewhere, Heap};
@@ -49,7 +50,7 @@ pub(super) struct State {
     left: Leftovers,
     /// Bytes of raw blocks freed by this thread; what other threads freed is in `elsewhere`.
     blocks_freed: Cell<u64>,
-    elsewhere: Arc<FreedElsewhere>,
+    elsewhere: TryArc<FreedElsewhere>,
     attached: Cell<bool>,
     /// Whether what dies is freed at once: under an eager schedule, and when the mutator is gone.
     retires_now: Cell<bool>,
@@ -80,15 +81,30 @@ pub(super) struct State {
     display: Display,
 }
 
+/// What a state needs memory of Rust's own for. Made first: it can fail.
+pub(super) struct Parts {
+    elsewhere: TryArc<FreedElsewhere>,
+    interrupts: Interrupts,
+    display: Display,
+}
+
+impl Parts {
+    /// For the mutator of this number on the roster.
+    pub(super) fn new(number: u64) -> Result<Parts, Error> {
+        let elsewhere = TryArc::new(FreedElsewhere::default())?;
+        Ok(Parts { elsewhere, interrupts: Interrupts::new()?, display: Display::new(number)? })
+    }
+}
+
 impl State {
     pub(super) fn new(
+        parts: Parts,
         heap: Heap,
         left: Leftovers,
         shared: Arc<Shared>,
         pacer: Pacer,
         clock: Clock,
         limits: Limits,
-        display: Display,
     ) -> State {
         let eager = pacer.pacing().schedule() == Schedule::Eager;
         let state = State {
@@ -101,13 +117,13 @@ impl State {
             allocated: Cell::default(),
             left,
             blocks_freed: Cell::default(),
-            elsewhere: Arc::default(),
+            elsewhere: parts.elsewhere,
             attached: Cell::new(true),
             retires_now: Cell::new(eager),
             pins: Cell::new(0),
             handles: Cell::new(0),
             polling: Cell::new(false),
-            interrupts: Interrupts::new(),
+            interrupts: parts.interrupts,
             on_beat: Subscribers::default(),
             on_pressure: Subscribers::default(),
             observer: RefCell::new(None),
@@ -122,7 +138,7 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
-            display,
+            display: parts.display,
         };
         state.grant(false);
         state.show(0);

@@ -15,15 +15,15 @@ fn keeps_its_mutator(mutator: &Mutator) {
 }
 
 fn not_shared(count: Rc<Cell<u64>>) -> Registration {
-    register_deferred_free(move |_| count.set(count.get() + 1))
+    register_deferred_free(move |_| count.set(count.get() + 1)).unwrap()
 }
 
 fn holds_a_handle(object: Ref<u64>) -> Registration {
-    register_deferred_free(move |_| assert_eq!(*object, 1))
+    register_deferred_free(move |_| assert_eq!(*object, 1)).unwrap()
 }
 
 fn changes(mut calls: u64) -> Registration {
-    register_deferred_free(move |_| calls += 1)
+    register_deferred_free(move |_| calls += 1).unwrap()
 }
 
 fn main() {}

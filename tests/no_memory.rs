@@ -1,0 +1,161 @@
+//! Rust's own memory runs out: every function that takes of it says so, and leaves everything as it was. The standard library ends
+//! the process where it is not asked otherwise, so that a call that forgot would end this one.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::Mutex;
+
+use mimalloc_runtime::engine::{deliver_messages, on_message};
+use mimalloc_runtime::{Attach, Error, ErrorKind, Mutator, Ref, Runtime, Trace, When, register_deferred_free, sys};
+
+thread_local! {
+    /// Which allocation from now on fails on this thread; 0 for none.
+    static NTH: Cell<u32> = const { Cell::new(0) };
+}
+
+struct Failing;
+
+impl Failing {
+    fn fails() -> bool {
+        let nth = NTH.get();
+        NTH.set(nth.saturating_sub(1));
+        nth == 1
+    }
+}
+
+// SAFETY: the system's, or nothing.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if Failing::fails() {
+            return null_mut();
+        }
+        // SAFETY: handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: handed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if Failing::fails() {
+            return null_mut();
+        }
+        // SAFETY: handed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Failing = Failing;
+
+/// Calls `work` with its first allocation failing, then its second, and so on until it needs no more. Returns how many failed.
+fn failing<T>(mut work: impl FnMut() -> Result<T, Error>) -> u32 {
+    for nth in 1.. {
+        NTH.set(nth);
+        let result = work();
+        let left = NTH.replace(0);
+        match result {
+            Ok(_) if left > 0 => return nth - 1,
+            Ok(_) => panic!("the {nth}. allocation failed, and nobody said so"),
+            Err(error) => {
+                assert_eq!((error.kind(), left), (ErrorKind::OutOfMemory, 0), "{error}");
+            }
+        }
+    }
+    unreachable!("a call needs only so many")
+}
+
+/// What the engine says in one test must not be delivered in another.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[derive(Trace)]
+struct Link(Option<Ref<Link>>);
+
+fn attach(how: &Attach) -> Result<Mutator, Error> {
+    how.clone().attach()
+}
+
+#[test]
+fn attaching_gives_back_what_it_has_taken() {
+    let runtime = Runtime::new().unwrap();
+    let plain = runtime.attaching();
+    let walled = runtime.attaching().wall(Some(32 << 20)).unwrap();
+    for how in [plain, walled] {
+        for _ in 0..2 {
+            assert!(failing(|| attach(&how)) >= 3);
+            // What failed has left nothing behind, and what was attached is detached.
+            assert!(runtime.idle_heaps() <= 1);
+            assert_eq!(Runtime::walls().reserved, Runtime::walls().free);
+        }
+        // With several at a time: there is room for all of them in the pool.
+        let several: Vec<Mutator> = (0..10).map(|_| attach(&how).unwrap()).collect();
+        NTH.set(1);
+        drop(several);
+        assert_eq!(NTH.replace(0), 1, "to detach takes no memory");
+        runtime.release_idle_heaps();
+    }
+    assert!(Runtime::walls().reserved <= 10);
+}
+
+#[test]
+fn every_function_of_a_mutator_says_so() {
+    let _alone = ALONE.lock();
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    // Each captures something, as what captures nothing needs no memory.
+    let number = 7u64;
+    assert!(failing(|| mutator.on_beat(When::Every(1), move |_, _| _ = std::hint::black_box(number))) > 0);
+    assert!(failing(|| mutator.on_pressure(move |_, _| _ = std::hint::black_box(number))) > 0);
+    assert!(failing(|| mutator.observe_steps(move |_| _ = std::hint::black_box(number))) > 0);
+    let interrupter = mutator.interrupter();
+    assert!(failing(|| interrupter.run_at_safepoint(move |_| _ = std::hint::black_box(number))) > 0);
+    assert!(failing(|| mutator.child().attach()) > 0);
+    let kept = mutator.alloc(1u8).unwrap();
+    assert!(failing(|| mutator.areas()) > 0);
+    drop(kept);
+    mutator.safepoint();
+}
+
+#[test]
+fn handlers_of_the_process_say_so() {
+    let _alone = ALONE.lock();
+    let number = 7u64;
+    assert!(failing(|| register_deferred_free(move |_| _ = std::hint::black_box(number))) > 0);
+    assert!(failing(|| on_message(move |_| _ = std::hint::black_box(number))) > 0);
+    let _silent = on_message(|_| ()).unwrap();
+    for nth in 1..20 {
+        // SAFETY: any size may be asked for. The engine has something to say about this one.
+        assert!(unsafe { sys::mi_malloc(usize::MAX) }.is_null());
+        NTH.set(nth);
+        deliver_messages();
+        NTH.set(0);
+    }
+}
+
+/// What the crate takes for objects is the mutator's: nothing here needs Rust's memory.
+#[test]
+fn objects_need_no_memory_of_rusts() {
+    let _alone = ALONE.lock();
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    NTH.set(1);
+    // Types that were not seen before among them.
+    let mut list = None;
+    for _ in 0..1_000 {
+        list = Some(mutator.alloc(Link(list)).unwrap());
+    }
+    let tail = mutator.alloc_tail(1u8, 100, |at| at as u16).unwrap();
+    let tail = mutator.grow_tail(tail, 1_000, |at| at as u16).unwrap();
+    let erased = Ref::erase(tail);
+    assert!(!Ref::is::<u128>(&erased));
+    drop((list, erased));
+    mutator.collect(mimalloc_runtime::Budget::Units(100));
+    mutator.safepoint();
+    mutator.poll(1).unwrap();
+    let metrics = mutator.metrics();
+    mutator.detach();
+    assert_eq!(NTH.replace(0), 1);
+    assert!(metrics.freed.objects > 0);
+}

@@ -28,30 +28,29 @@ struct List {
     ended: RuntimeMetrics,
 }
 
-/// Room on the roster for a mutator that is being attached.
+/// A place on the roster for a mutator that is being attached.
 #[derive(Debug)]
 pub(super) struct Reservation<'a> {
     roster: &'a Roster,
-    number: u64,
-}
-
-impl Reservation<'_> {
-    /// The number of the mutator.
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Puts it on the roster.
-    pub(super) fn enter(self, watch: Watch) {
-        let mut list = self.roster.0.lock();
-        let place = list.watches.partition_point(|(number, _)| *number < self.number);
-        list.watches.insert(place, (self.number, watch));
-    }
+    display: Option<Display>,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.roster.0.lock().reserved -= 1;
+    }
+}
+
+impl Reservation<'_> {
+    /// Puts a mutator on the roster. Returns that with which it shows what it counts.
+    pub(super) fn enter(mut self) -> Display {
+        let display = self.display.take().expect("entered once");
+        let mut list = self.roster.0.lock();
+        // There is room: nothing is allocated. Others may have entered meanwhile.
+        let place = list.watches.partition_point(|(number, _)| *number < display.number());
+        list.watches.insert(place, (display.number(), display.watch()));
+        drop(list);
+        display
     }
 }
 
@@ -63,13 +62,15 @@ impl Roster {
         let room = list.reserved + 1;
         // Quietly, as the list allocates under the lock.
         heartbeat::quietly(|| list.watches.try_reserve(room)).map_err(|_| fallible::out_of_memory())?;
-        list.reserved = room;
+        let display = heartbeat::quietly(|| Display::new(list.next))?;
         list.next += 1;
-        Ok(Reservation { roster: self, number: list.next })
+        list.reserved = room;
+        drop(list);
+        Ok(Reservation { roster: self, display: Some(display) })
     }
 
     /// A mutator has ended, and what it has shown last is all it will have counted.
-    pub(super) fn leave(&self, display: &Display) {
+    pub(super) fn leave(&self, display: Display) {
         let mut list = self.0.lock();
         let place = list.watches.binary_search_by_key(&display.number(), |(number, _)| *number);
         if let Ok(place) = place {

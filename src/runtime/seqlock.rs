@@ -6,17 +6,17 @@
 //! signal has stopped, or one that a `fork` has left behind. Linux calls the form with two a *latch* (`seqcount_latch_t`).
 //!
 //! Invariant SEQLOCK: the copy `version % 2` holds what was written last; the other one is being written, or is older. A reader
-//! of which a word was written over sees another version at the end. The fences are those of H.-J. Boehm, *Can seqlocks get
-//! along with programming language memory models?* (MSPC 2012): the words are relaxed atomics, so that a reader that is too
+//! of which a word was written over sees another version at the end. The orderings are those of H.-J. Boehm, *Can seqlocks get along with programming
+//! language memory models?* (MSPC 2012), his figure 6 for the reader: the words are relaxed atomics, so that a reader that is too
 //! slow reads what it throws away, and there is no data race. `ci/loom.sh` tries all interleavings of some writes and reads.
 
 use core::fmt;
 use core::marker::PhantomData;
 
-#[cfg(not(all(loom, test)))]
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(all(loom, test)))]
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::error::Error;
 use crate::fallible::TryArc;
@@ -48,6 +48,9 @@ pub(super) struct Reader<const WORDS: usize> {
 
 impl<const WORDS: usize> Writer<WORDS> {
     /// A lock around zeros.
+    ///
+    /// # Errors
+    /// When there is no memory.
     pub(super) fn new() -> Result<Writer<WORDS>, Error> {
         let zeros = || core::array::from_fn(|_| AtomicU64::new(0));
         let copies = TryArc::new(Copies { version: AtomicU64::new(0), words: [zeros(), zeros()] })?;

@@ -370,8 +370,8 @@ impl Attach {
         heartbeat::quietly(|| {
             engine::init_thread();
             // First, as a heap would have to be given back again.
-            let reservation = self.runtime.shared.roster.reserve()?;
-            let (parts, place) = (Parts::new(reservation.number())?, fallible::boxed(MaybeUninit::<State>::uninit())?);
+            let parts = Parts::new(&self.runtime.shared)?;
+            let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
             let (heap, left) = match self.limits.wall {
                 None => self.runtime.shared.pool.take()?,
                 Some(bytes) => {
@@ -385,7 +385,6 @@ impl Attach {
             let shared = Arc::clone(&self.runtime.shared);
             let clock = Clock::new(self.beat_bytes);
             let state = State::new(parts, heap, left, shared, Pacer::new(self.pacing), clock, self.limits);
-            reservation.enter(state.watch());
             state.set_deadline(self.deadline);
             state.interrupts().set_fuel(self.fuel);
             let state = NonNull::from(Box::leak(place).write(state));

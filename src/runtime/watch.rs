@@ -73,6 +73,8 @@ pub(super) struct Display {
 }
 
 impl Display {
+    /// # Errors
+    /// When there is no memory.
     pub(super) fn new(number: u64) -> Result<Display, Error> {
         Ok(Display { words: Writer::new()?, number })
     }

@@ -5,6 +5,8 @@ use std::{fmt, io};
 
 use mimalloc_runtime::{Interrupted, OutOfMemory};
 
+use crate::value::Value;
+
 /// Why a machine could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
@@ -30,7 +32,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Runtime(error) => error.fmt(f),
-            StartError::OutOfMemory => f.write_str("out of memory"),
+            StartError::OutOfMemory => {
+                f.write_str("there is no memory for the machine's own objects; a heap limit must leave room for them")
+            }
         }
     }
 }
@@ -70,8 +74,10 @@ impl Error for InterpretError {
 /// What ends a script early: an instruction or a native that cannot do what it should.
 #[derive(Debug)]
 pub(crate) enum RuntimeError {
-    /// The script's fault; the text is the message.
+    /// The script's fault; the text is the message. What a script can make long is not put into it.
     Message(String),
+    /// The script's own message.
+    Said(Value),
     /// There is no memory for a new object.
     OutOfMemory,
     /// A limit was reached, or somebody has stopped it.
@@ -83,6 +89,25 @@ pub(crate) enum RuntimeError {
 impl RuntimeError {
     pub(crate) fn new(message: impl Into<String>) -> RuntimeError {
         RuntimeError::Message(message.into())
+    }
+}
+
+/// As the script's user reads it.
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RuntimeError::Message(message) => f.write_str(message),
+            RuntimeError::Said(message) => message.fmt(f),
+            RuntimeError::OutOfMemory => f.write_str("Out of memory."),
+            RuntimeError::Interrupted(Interrupted::OutOfFuel) => f.write_str("Out of fuel."),
+            RuntimeError::Interrupted(Interrupted::Deadline { deadline, .. }) => {
+                write!(f, "Deadline of {deadline} beats passed.")
+            }
+            RuntimeError::Interrupted(Interrupted::TimedOut) => f.write_str("Timed out."),
+            RuntimeError::Interrupted(Interrupted::Stopped) => f.write_str("Interrupted."),
+            RuntimeError::Interrupted(other) => write!(f, "Interrupted: {other}."),
+            RuntimeError::Output(error) => write!(f, "Could not write output: {error}."),
+        }
     }
 }
 

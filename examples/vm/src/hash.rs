@@ -3,6 +3,8 @@
 //! Tables use the lower bits of a hash, so these must depend on every bit of what is hashed: the text of consecutive
 //! numbers differs in the last bytes alone, and the numbers themselves in the upper bits of their words.
 
+use crate::halves::Halves;
+
 /// Spreads a word: the upper and the lower half of a product, folded into one.
 #[inline(always)]
 fn spread(word: u64) -> u64 {
@@ -18,14 +20,8 @@ pub(crate) fn word(word: usize) -> usize {
 }
 
 /// The hash of a text, taken eight bytes at a time.
-pub(crate) fn text(text: &str) -> u32 {
-    let mut state = text.len() as u64;
-    for chunk in text.as_bytes().chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        state = spread(state.rotate_left(23) ^ u64::from_le_bytes(word));
-    }
-    state as u32
+pub(crate) fn text(text: Halves<'_>) -> u32 {
+    text.words().fold(text.len() as u64, |state, word| spread(state.rotate_left(23) ^ word)) as u32
 }
 
 #[cfg(test)]
@@ -40,7 +36,8 @@ mod tests {
 
     #[test]
     fn keys_that_programs_use_are_spread() {
-        let numbered = |prefix: &'static str| (0..).map(move |number| text(&format!("{prefix}{number}")) as usize);
+        let numbered =
+            |prefix: &'static str| (0..).map(move |number| text(format!("{prefix}{number}").as_str().into()) as usize);
         for prefix in ["", "x", "key", "a rather long prefix that fills words "] {
             assert!(places(numbered(prefix)) > 35_000, "{prefix:?}");
         }
@@ -54,11 +51,11 @@ mod tests {
     #[test]
     fn a_hash_depends_on_every_byte_and_on_the_length() {
         let zeros = "\0".repeat(40);
-        let mut seen: Vec<u32> = (0..=40).map(|len| text(&zeros[..len])).collect();
+        let mut seen: Vec<u32> = (0..=40).map(|len| text(zeros[..len].into())).collect();
         for place in 0..40 {
             let mut changed = zeros.clone();
             changed.replace_range(place..=place, "\u{1}");
-            seen.push(text(&changed));
+            seen.push(text(changed.as_str().into()));
         }
         assert_eq!(seen.iter().collect::<HashSet<_>>().len(), seen.len());
     }

@@ -5,7 +5,9 @@ use std::{fmt, io};
 
 use mimalloc_runtime::{Interrupted, Mutator, OutOfMemory, Ref};
 
+use crate::draft::Draft;
 use crate::error::RuntimeError;
+use crate::halves::Halves;
 use crate::intern::Interner;
 use crate::meter::{Meter, Metered};
 use crate::object::{Buffer, List, Str};
@@ -13,31 +15,16 @@ use crate::value::Value;
 
 /// Makes objects.
 pub(crate) struct Heap {
-    /// Text in the making. Between uses empty, or what a panic has left.
+    /// Between uses empty.
     draft: Draft,
     meter: Meter,
     strings: Rc<Interner>,
     mutator: Mutator,
 }
 
-/// A draft larger than this is not kept for the next one.
-const KEPT_DRAFT: usize = 1 << 16;
-
-/// Text in the making. Writing to it fails, rather than ending the process, when there is no memory.
-#[derive(Default)]
-struct Draft(String);
-
-impl fmt::Write for Draft {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.try_reserve(text.len()).map_err(|_| fmt::Error)?;
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
 impl Heap {
     pub(crate) fn new(mutator: Mutator) -> Heap {
-        Heap { draft: Draft::default(), meter: Meter::default(), strings: Rc::default(), mutator }
+        Heap { draft: Draft::new(&mutator), meter: Meter::default(), strings: Rc::default(), mutator }
     }
 
     pub(crate) fn mutator(&self) -> &Mutator {
@@ -63,7 +50,7 @@ impl Heap {
 
     /// The string with this text.
     pub(crate) fn intern(&self, text: &str) -> Result<Str, OutOfMemory> {
-        self.strings.intern(&self.mutator, text)
+        self.strings.intern(&self.mutator, text.into())
     }
 
     /// The string with this text, as a value.
@@ -78,17 +65,25 @@ impl Heap {
         &mut self,
         write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
     ) -> Result<Value, RuntimeError> {
-        self.draft.0.clear();
-        let mut metered = Metered::new(&mut self.draft, &self.meter, &self.mutator);
+        let draft = Drafting::begin(&mut self.draft);
+        let mut metered = Metered::new(&mut *draft.0, &self.meter, &self.mutator);
         let written = write(&mut metered);
-        let string = match (metered.finish(), written) {
-            (Err(why), _) => Err(why.into()),
-            (Ok(()), Ok(())) => self.strings.intern(&self.mutator, &self.draft.0).map_err(RuntimeError::from),
-            (Ok(()), Err(fmt::Error)) => Err(RuntimeError::OutOfMemory),
-        };
-        self.draft.0.clear();
-        self.draft.0.shrink_to(KEPT_DRAFT);
-        Ok(string?.into())
+        metered.finish()?;
+        written.map_err(|fmt::Error| RuntimeError::OutOfMemory)?;
+        let text = std::str::from_utf8(draft.0.bytes()).expect("what was written is text");
+        Ok(self.strings.intern(&self.mutator, text.into())?.into())
+    }
+
+    /// The string of the bytes that `read` adds to a draft; `None` if they are not text.
+    pub(crate) fn read(
+        &mut self,
+        read: impl FnOnce(&mut Draft) -> Result<(), RuntimeError>,
+    ) -> Result<Option<Value>, RuntimeError> {
+        let draft = Drafting::begin(&mut self.draft);
+        read(draft.0)?;
+        self.meter.work(&self.mutator, draft.0.bytes().len())?;
+        let Ok(text) = std::str::from_utf8(draft.0.bytes()) else { return Ok(None) };
+        Ok(Some(self.strings.intern(&self.mutator, text.into())?.into()))
     }
 
     /// Writes text where `print` does.
@@ -100,11 +95,10 @@ impl Heap {
     }
 
     /// Two strings put together.
-    pub(crate) fn concatenation(&mut self, left: &Str, right: &Str) -> Result<Value, RuntimeError> {
-        self.written(|draft| {
-            draft.write_str(left.as_str())?;
-            draft.write_str(right.as_str())
-        })
+    pub(crate) fn concatenation(&self, left: &Str, right: &Str) -> Result<Value, RuntimeError> {
+        let halves = Halves { left: left.as_str(), right: right.as_str() };
+        self.work(halves.len())?;
+        Ok(self.strings.intern(&self.mutator, halves)?.into())
     }
 
     /// A list of these items. Nothing is left of it if one of them is an error.
@@ -124,5 +118,22 @@ impl Heap {
     pub(crate) fn list_of(&self, items: Buffer<Value>) -> Result<Value, RuntimeError> {
         let list: Ref<List> = self.mutator.alloc(List::new(items))?;
         Ok(list.into())
+    }
+}
+
+/// A draft while it is used, which leaves it empty.
+struct Drafting<'a>(&'a mut Draft);
+
+impl Drafting<'_> {
+    fn begin(draft: &mut Draft) -> Drafting<'_> {
+        // It is empty, unless somebody has forgotten one of these.
+        draft.clear();
+        Drafting(draft)
+    }
+}
+
+impl Drop for Drafting<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }

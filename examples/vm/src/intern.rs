@@ -1,146 +1,161 @@
-//! The table of all strings, which keeps none of them alive.
+//! All strings, found by their text, none of them kept alive.
 //!
-//! An open-addressed table of addresses. It is Rust's own memory, not an object: it is asked and changed while strings die,
-//! when the mutator is in the middle of a step. Growing rehashes all of it at once, which is not a step of the collector and
-//! no budget bounds: with a million strings it takes some ten milliseconds. It never shrinks.
+//! Trees that consist of the strings themselves: each has in its object two links ([`Node`]), the root of a tree is chosen by some bits of a
+//! hash, and the way through it by the others, one a level. So there is no table that would have to grow: what it takes
+//! counts with the strings, to find or enter one allocates nothing besides, and none of it takes longer than the hash
+//! has bits, save for strings of the same hash.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use mimalloc_runtime::{Mutator, Object, OutOfMemory, raw};
 
+use crate::halves::Halves;
 use crate::hash;
 use crate::object::Str;
 
+/// A link to a string.
+type Link = Cell<Option<NonNull<Node>>>;
+
+/// As many trees as there are: 32 KiB of links. A million strings are nine levels deep in them, give or take some.
+const TREES: usize = 1 << 12;
+const TREE_BITS: u32 = TREES.ilog2();
+
 /// The strings of one machine.
-#[derive(Debug, Default)]
+///
+/// Invariant INTERNED: every node that can be reached is in the head of a string whose memory has not been freed. The string may have
+/// died: until its registration is dropped, which comes before its memory is freed, its node stands here and is passed over.
+#[derive(Debug)]
 pub(crate) struct Interner {
-    /// Borrowed only where nothing is allocated and no object can die: either may end in [`Interner::remove`].
-    places: RefCell<Places>,
+    trees: Box<[Link]>,
+    len: Cell<usize>,
 }
 
-/// Invariant INTERNED: every entry is a string whose memory has not been freed. It may have died: until its registration
-/// is dropped, which comes before its memory is freed, its entry stands here and is passed over.
-#[derive(Debug, Default)]
-struct Places {
-    /// A power of two of them, at least a quarter empty; or none.
-    places: Vec<Option<Entry>>,
-    entries: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
+/// A string's place in a tree. Those below it have the same hash as far as the way to it has used its bits.
+#[derive(Debug)]
+pub(crate) struct Node {
     hash: u32,
-    string: NonNull<Object>,
+    /// The string.
+    object: Cell<Option<NonNull<Object>>>,
+    below: [Link; 2],
 }
 
-const FIRST_PLACES: usize = 64;
+impl Node {
+    pub(crate) fn new(hash: u32) -> Node {
+        Node { hash, object: Cell::new(None), below: [Cell::new(None), Cell::new(None)] }
+    }
+}
+
+/// The bits of a hash that say the way through a tree, one after the other; zeros when they are used up.
+struct Way(u32);
+
+impl Way {
+    fn next(&mut self) -> usize {
+        let bit = self.0 & 1;
+        self.0 >>= 1;
+        bit as usize
+    }
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Interner { trees: (0..TREES).map(|_| Cell::new(None)).collect(), len: Cell::new(0) }
+    }
+}
 
 impl Interner {
-    /// The string with this text: the one that there is, or a new one.
-    pub(crate) fn intern(self: &Rc<Self>, mutator: &Mutator, text: &str) -> Result<Str, OutOfMemory> {
+    /// The string with this text, in two halves: the one that there is, or a new one.
+    pub(crate) fn intern(self: &Rc<Self>, mutator: &Mutator, text: Halves<'_>) -> Result<Str, OutOfMemory> {
         let hash = hash::text(text);
-        if let Some(found) = self.places.borrow().find(hash, text) {
+        if let Some(found) = self.find(hash, text) {
             return Ok(found);
         }
-        self.places.borrow_mut().reserve()?;
+        // What dies meanwhile changes the trees.
         let string = Str::new(mutator, self, hash, text)?;
-        // From here on nothing can fail, so what is entered is also removed.
-        self.places.borrow_mut().insert(Entry { hash, string: string.promise_removal() });
+        self.enter(&string);
         Ok(string)
     }
 
-    /// Removes the entry of a string that is dying, if it is `string`'s own.
-    pub(crate) fn remove(&self, hash: u32, string: NonNull<Object>) {
-        self.places.borrow_mut().remove(hash, string);
+    fn tree(&self, hash: u32) -> (&Link, Way) {
+        (&self.trees[hash as usize % TREES], Way(hash >> TREE_BITS))
+    }
+
+    fn find(&self, hash: u32, text: Halves<'_>) -> Option<Str> {
+        let (mut link, mut way) = self.tree(hash);
+        while let Some(node) = link.get() {
+            // SAFETY: INTERNED; nothing dies before it is used for the last time: see below.
+            let node = unsafe { node.as_ref() };
+            if let Some(object) = node.object.get().filter(|_| node.hash == hash) {
+                // SAFETY: INTERNED.
+                if unsafe { raw::try_retain(object) } {
+                    // SAFETY: alive, with the reference just taken. If it is not the one that is wanted, giving that up
+                    // does not kill it: it had another.
+                    let string = unsafe { Str::from_raw(object) };
+                    if text.is(string.as_str()) {
+                        return Some(string);
+                    }
+                }
+            }
+            link = &node.below[way.next()];
+        }
+        None
+    }
+
+    /// Enters a new string.
+    fn enter(&self, string: &Str) {
+        let (node, object) = string.node();
+        let (mut link, mut way) = self.tree(node.hash);
+        while let Some(above) = link.get() {
+            // SAFETY: INTERNED; nothing dies here.
+            link = &unsafe { above.as_ref() }.below[way.next()];
+        }
+        link.set(Some(NonNull::from(node)));
+        node.object.set(Some(object));
+        self.len.set(self.len.get() + 1);
+    }
+
+    /// Takes a string's node out, if it was entered. The string is dying.
+    pub(crate) fn remove(&self, node: &Node) {
+        if node.object.take().is_none() {
+            return;
+        }
+        let (mut link, mut way) = self.tree(node.hash);
+        while let Some(above) = link.get().filter(|found| *found != NonNull::from(node)) {
+            // SAFETY: INTERNED; nothing dies here, as what is dying was dead.
+            link = &unsafe { above.as_ref() }.below[way.next()];
+        }
+        debug_assert!(link.get().is_some(), "what was entered is found");
+        let heir = take_leaf(node);
+        if let Some(heir) = heir {
+            // SAFETY: INTERNED, as above.
+            let heir = unsafe { heir.as_ref() };
+            // The way to it led through this place, so it is on the way to all that were below.
+            for (link, below) in heir.below.iter().zip(&node.below) {
+                link.set(below.take());
+            }
+        }
+        link.set(heir);
+        self.len.set(self.len.get() - 1);
     }
 
     /// How many strings it knows.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.places.borrow().entries
+        self.len.get()
     }
 }
 
-impl Places {
-    fn mask(&self) -> usize {
-        self.places.len() - 1
-    }
-
-    fn home(&self, hash: u32) -> usize {
-        hash as usize & self.mask()
-    }
-
-    fn find(&self, hash: u32, text: &str) -> Option<Str> {
-        if self.places.is_empty() {
-            return None;
-        }
-        let mut at = self.home(hash);
-        while let Some(entry) = self.places[at] {
-            if entry.hash == hash {
-                // SAFETY: INTERNED.
-                if unsafe { raw::try_retain(entry.string) } {
-                    // SAFETY: alive, with the reference just taken. If it is not the one that is wanted, giving that up
-                    // does not kill it: it had another.
-                    let string = unsafe { Str::from_raw(entry.string) };
-                    if string.as_str() == text {
-                        return Some(string);
-                    }
-                }
-            }
-            at = (at + 1) & self.mask();
-        }
-        None
-    }
-
-    /// Makes room for one more.
-    fn reserve(&mut self) -> Result<(), OutOfMemory> {
-        if (self.entries + 1) * 4 <= self.places.len() * 3 {
-            return Ok(());
-        }
-        let wanted = (self.places.len() * 2).max(FIRST_PLACES);
-        let mut places = Vec::new();
-        let out_of_memory = |_| OutOfMemory { value: (), bytes: wanted * size_of::<Option<Entry>>() };
-        places.try_reserve_exact(wanted).map_err(out_of_memory)?;
-        places.resize(wanted, None);
-        let old = std::mem::replace(self, Places { places, entries: 0 });
-        for entry in old.places.into_iter().flatten() {
-            self.insert(entry);
-        }
-        Ok(())
-    }
-
-    /// Adds a string for which there is room.
-    fn insert(&mut self, entry: Entry) {
-        let mut at = self.home(entry.hash);
-        while self.places[at].is_some() {
-            at = (at + 1) & self.mask();
-        }
-        self.places[at] = Some(entry);
-        self.entries += 1;
-    }
-
-    fn remove(&mut self, hash: u32, string: NonNull<Object>) {
-        let mut hole = self.home(hash);
-        loop {
-            match self.places[hole] {
-                None => return,
-                Some(entry) if entry.string == string => break,
-                Some(_) => hole = (hole + 1) & self.mask(),
-            }
-        }
-        self.places[hole] = None;
-        self.entries -= 1;
-        // An entry behind the hole whose search would pass the hole moves into it: no search may end too early.
-        let mut at = (hole + 1) & self.mask();
-        while let Some(entry) = self.places[at] {
-            let distance_from = |place: usize| at.wrapping_sub(place) & self.mask();
-            if distance_from(self.home(entry.hash)) >= distance_from(hole) {
-                self.places[hole] = self.places[at].take();
-                hole = at;
-            }
-            at = (at + 1) & self.mask();
+/// Takes out a node below this one, and below which there is none; nothing if there is none.
+fn take_leaf(node: &Node) -> Option<NonNull<Node>> {
+    let below = |node: &Node| node.below.iter().position(|link| link.get().is_some());
+    let mut link = &node.below[below(node)?];
+    loop {
+        // SAFETY: INTERNED, of what was entered; nothing dies here.
+        let node = unsafe { link.get()?.as_ref() };
+        match below(node) {
+            Some(side) => link = &node.below[side],
+            None => return link.take(),
         }
     }
 }
@@ -158,13 +173,13 @@ mod tests {
     fn equal_text_is_one_string_for_as_long_as_it_lives() {
         let mutator = mutator(Pacing::default());
         let interner = Rc::new(Interner::default());
-        let first = interner.intern(&mutator, "lox").unwrap();
-        let second = interner.intern(&mutator, "lox").unwrap();
-        let other = interner.intern(&mutator, "lax").unwrap();
+        let first = interner.intern(&mutator, "lox".into()).unwrap();
+        let second = interner.intern(&mutator, "lox".into()).unwrap();
+        let other = interner.intern(&mutator, "lax".into()).unwrap();
         assert!(first == second && first != other);
         assert_eq!((first.as_str(), interner.len()), ("lox", 2));
         drop(first);
-        assert!(interner.intern(&mutator, "lox").unwrap() == second);
+        assert!(interner.intern(&mutator, "lox".into()).unwrap() == second);
         drop((second, other));
         mutator.collect(Budget::Unbounded);
         assert_eq!(interner.len(), 0);
@@ -174,14 +189,14 @@ mod tests {
     fn a_dead_string_that_is_not_freed_yet_is_replaced_and_takes_only_its_own_entry_along() {
         let mutator = mutator(Pacing::default());
         let interner = Rc::new(Interner::default());
-        let first = interner.intern(&mutator, "phoenix").unwrap();
+        let first = interner.intern(&mutator, "phoenix".into()).unwrap();
         drop(first);
         // The dead one waits in the queue: no step has run.
-        let second = interner.intern(&mutator, "phoenix").unwrap();
+        let second = interner.intern(&mutator, "phoenix".into()).unwrap();
         assert_eq!((second.as_str(), interner.len()), ("phoenix", 2));
         mutator.collect(Budget::Unbounded);
         assert_eq!(interner.len(), 1);
-        assert!(interner.intern(&mutator, "phoenix").unwrap() == second);
+        assert!(interner.intern(&mutator, "phoenix".into()).unwrap() == second);
     }
 
     #[test]
@@ -192,13 +207,13 @@ mod tests {
             let mut kept = Vec::new();
             for round in 0..5u32 {
                 for number in 0..1000u32 {
-                    let string = interner.intern(&mutator, &format!("{round}-{number}")).unwrap();
+                    let string = interner.intern(&mutator, format!("{round}-{number}").as_str().into()).unwrap();
                     if number % 3 == round % 3 {
                         kept.push(string);
                     }
                 }
                 for string in &kept {
-                    assert!(interner.intern(&mutator, string.as_str()).unwrap() == *string);
+                    assert!(interner.intern(&mutator, string.as_str().into()).unwrap() == *string);
                 }
                 kept.retain(|string| !string.as_str().ends_with('7'));
             }
@@ -211,10 +226,32 @@ mod tests {
     }
 
     #[test]
+    fn strings_of_one_hash_are_told_apart() {
+        let mut seen = std::collections::HashMap::new();
+        let texts = (0..400_000u32).map(|number| format!("{number:x}"));
+        let same = texts.filter_map(|text| Some((seen.insert(hash::text(text.as_str().into()), text.clone())?, text)));
+        let same: Vec<(String, String)> = same.take(4).collect();
+        assert_eq!(same.len(), 4);
+        for pacing in [Pacing::default(), Pacing::eager()] {
+            for (first, second) in same.iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+                let mutator = mutator(pacing);
+                let interner = Rc::new(Interner::default());
+                let intern = |text: &str| interner.intern(&mutator, text.into()).unwrap();
+                let (one, other) = (intern(first), intern(second));
+                assert!(one != other && intern(first) == one && intern(second) == other);
+                drop(one);
+                mutator.collect(Budget::Unbounded);
+                assert!(interner.len() == 1 && intern(second) == other);
+                assert_eq!(intern(first).as_str(), first);
+            }
+        }
+    }
+
+    #[test]
     fn strings_may_outlive_mutator_and_table() {
         let mutator = mutator(Pacing::default());
         let interner = Rc::new(Interner::default());
-        let string = interner.intern(&mutator, "survivor").unwrap();
+        let string = interner.intern(&mutator, "survivor".into()).unwrap();
         drop((interner, mutator));
         assert_eq!(string.as_str(), "survivor");
     }

@@ -10,7 +10,9 @@
 
 pub mod compiler;
 pub mod disassembler;
+mod draft;
 pub mod error;
+mod halves;
 mod hash;
 mod heap;
 mod intern;

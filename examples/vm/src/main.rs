@@ -66,6 +66,7 @@ fn run(options: Options) -> Exit {
         pacing: options.pacing,
         beat_bytes: options.beat_bytes,
         limits: options.limits,
+        heap_limit: options.heap_limit,
         script_args,
         stdin: Box::new(LineByLine::default()),
     };

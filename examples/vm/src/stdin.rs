@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 /// Standard input for the program: takes no more than a line at a time, so that the prompt finds the next one where it
-/// looks for it, in the standard library's own buffer.
+/// looks for it, in the standard library's own buffer; and no more than that buffer holds.
 #[derive(Debug, Default)]
 pub(crate) struct LineByLine {
     line: Vec<u8>,
@@ -15,7 +15,11 @@ impl BufRead for LineByLine {
         if self.read == self.line.len() {
             self.line.clear();
             self.read = 0;
-            io::stdin().lock().read_until(b'\n', &mut self.line)?;
+            let mut stdin = io::stdin().lock();
+            let buffer = stdin.fill_buf()?;
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            self.line.extend_from_slice(&buffer[..end.map_or(buffer.len(), |end| end + 1)]);
+            stdin.consume(self.line.len());
         }
         Ok(&self.line[self.read..])
     }

@@ -17,7 +17,7 @@ use std::ptr::{self, NonNull};
 
 use mimalloc_runtime::{Managed, Object, Ref, Slots, Trace, Tracer, Untyped, raw};
 
-use crate::object::{BoundMethod, Class, Closure, Instance, List, Map, NativeClass, NativeFunction, Str};
+use crate::object::{BoundMethod, Caught, Class, Closure, Instance, List, Map, NativeClass, NativeFunction, Str};
 
 /// What is added to the bits of a number, and so the least word that is one.
 const NUMBERS: usize = 1 << 49;
@@ -148,6 +148,8 @@ impl Value {
             "list"
         } else if Ref::is::<Map>(object) {
             "map"
+        } else if Ref::is::<Caught>(object) {
+            "error"
         } else {
             "function"
         }
@@ -278,7 +280,9 @@ impl Value {
             }
             return f.write_str("}");
         }
-        if let Some(closure) = self.as_ref::<Closure>() {
+        if let Some(caught) = self.as_ref::<Caught>() {
+            write!(f, "{}", caught.message)
+        } else if let Some(closure) = self.as_ref::<Closure>() {
             write!(f, "{}", closure.head().function.head())
         } else if let Some(instance) = self.as_ref::<Instance>() {
             write!(f, "{} instance", instance.class().name())

@@ -2,6 +2,8 @@
 
 #[path = "cli/command.rs"]
 mod command;
+#[path = "cli/heap_limit.rs"]
+mod heap_limit;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/streams.rs"]
@@ -33,6 +35,9 @@ fn wrong_use_is_explained() {
         (&["--installment", "1 KB"], "KiB"),
         (&["--beat-bytes", "1B"], "16 bytes"),
         (&["--beat-bytes"], "--beat-bytes"),
+        (&["--heap-limit", "64MB"], "B, KiB, MiB or GiB"),
+        (&["--heap-limit=64MiB:hard"], "size:walled"),
+        (&["--heap-limit=0:walled"], "at least 1"),
         (&["--stress", "--eager"], "exclude"),
         (&["--disassemble"], "script"),
     ] {

@@ -10,7 +10,14 @@ use mimalloc_runtime::{Interrupter, Pacing, Tally};
 const NONE: Limits = Limits { fuel: None, beats: None, time: None };
 
 fn machine(pacing: Pacing, limits: Limits) -> Machine {
-    let config = Config { pacing, beat_bytes: 4 << 10, limits, script_args: Vec::new(), stdin: Box::new(io::empty()) };
+    let config = Config {
+        pacing,
+        beat_bytes: 4 << 10,
+        limits,
+        heap_limit: None,
+        script_args: Vec::new(),
+        stdin: Box::new(io::empty()),
+    };
     Machine::new(config).unwrap()
 }
 

@@ -65,6 +65,7 @@ topics! {
     functions,
     inheritance,
     input,
+    limited,
     lists,
     literals,
     maps,

@@ -18,7 +18,7 @@ fn machine(pacing: Pacing) -> Machine {
 fn limited(pacing: Pacing, limits: Limits) -> Machine {
     let stdin = Box::new(Cursor::new("first line\nsecond line"));
     let script_args = vec!["one".into(), "two".into()];
-    Machine::new(Config { pacing, beat_bytes: 64 << 10, limits, script_args, stdin }).unwrap()
+    Machine::new(Config { pacing, beat_bytes: 64 << 10, limits, heap_limit: None, script_args, stdin }).unwrap()
 }
 
 /// What a script did.
@@ -347,6 +347,7 @@ fn wrong_settings_are_refused() {
         pacing: Pacing::default(),
         beat_bytes: 1,
         limits: Limits::default(),
+        heap_limit: None,
         script_args: Vec::new(),
         stdin: Box::new(io::empty()),
     };

@@ -56,6 +56,7 @@ const EXAMPLES: &[Example] = &[
     Example::new("lru_cache", "lru_cache.lox", &["10", "3000"]),
     Example::new("mandelbrot", "mandelbrot.lox", &["40"]),
     Example::new("nbody", "nbody.lox", &["1000"]),
+    Example::new("plugins", "plugins.lox", &["3"]),
     Example::new("queue_churn", "queue_churn.lox", &["200", "3000"]),
     Example::new("sieve", "sieve.lox", &["5000"]),
     Example::new("sort", "sort.lox", &["1000"]),

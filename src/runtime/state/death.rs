@@ -157,7 +157,7 @@ impl State {
         // Objects that were given up are in use for good.
         let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
         let State { heap, shared, mut left, elsewhere, display, .. } = *this;
-        shared.roster.leave(&display);
+        shared.roster.leave(display);
         let is_walled = heap.wall().is_some();
         aside(|| {
             left.add(elsewhere, all);

@@ -25,6 +25,7 @@ use super::metrics::{Ladder, Step, Steps};
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
+use super::roster::Reservation;
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
 use super::wall::Wall;
@@ -82,23 +83,25 @@ pub(super) struct State {
 }
 
 /// What a state needs memory of Rust's own for. Made first: it can fail.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     elsewhere: TryArc<FreedElsewhere>,
     interrupts: Interrupts,
-    display: Display,
+    reservation: Reservation<'a>,
 }
 
-impl Parts {
-    /// For the mutator of this number on the roster.
-    pub(super) fn new(number: u64) -> Result<Parts, Error> {
-        let elsewhere = TryArc::new(FreedElsewhere::default())?;
-        Ok(Parts { elsewhere, interrupts: Interrupts::new()?, display: Display::new(number)? })
+impl Parts<'_> {
+    pub(super) fn new(shared: &Shared) -> Result<Parts<'_>, Error> {
+        Ok(Parts {
+            elsewhere: TryArc::new(FreedElsewhere::default())?,
+            interrupts: Interrupts::new()?,
+            reservation: shared.roster.reserve()?,
+        })
     }
 }
 
 impl State {
     pub(super) fn new(
-        parts: Parts,
+        parts: Parts<'_>,
         heap: Heap,
         left: Leftovers,
         shared: Arc<Shared>,
@@ -138,7 +141,7 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
-            display: parts.display,
+            display: parts.reservation.enter(),
         };
         state.grant(false);
         state.show(0);

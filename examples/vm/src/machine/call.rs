@@ -7,11 +7,13 @@ use std::io::Write;
 use mimalloc_runtime::Ref;
 
 use super::Machine;
+use super::barrier::Barrier;
 use super::frame::{Frame, MAX_FRAMES};
 use super::stack::STACK_SLOTS;
 use super::state::State;
 use crate::error::RuntimeError;
-use crate::natives::{Arguments, Context, Native};
+use crate::natives::limited::LimitedCall;
+use crate::natives::{Arguments, Code, Context, Native};
 use crate::object::{BoundMethod, Class, Closure, Hint, Instance, NativeClass, NativeFunction};
 use crate::value::Value;
 
@@ -26,13 +28,24 @@ pub(super) enum Called {
 impl Machine {
     /// Lets a function begin.
     #[inline(always)]
-    pub(super) fn enter(&mut self, frame: Frame) -> Result<(), RuntimeError> {
+    pub(super) fn enter(&mut self, mut frame: Frame) -> Result<(), RuntimeError> {
         let top = frame.base + frame.closure.head().function.head().max_stack;
         if self.frames.len() == MAX_FRAMES || top > STACK_SLOTS {
             return Err(RuntimeError::new("Stack overflow."));
         }
+        if let Some(barrier) = &mut frame.barrier {
+            barrier.raise(self.state.heap.mutator());
+        }
         self.frames.push(frame);
         Ok(())
+    }
+
+    /// Ends the innermost function.
+    #[inline(always)]
+    pub(super) fn leave(&mut self) {
+        if let Some(Frame { barrier: Some(barrier), .. }) = self.frames.pop() {
+            barrier.lower(self.state.heap.mutator());
+        }
     }
 }
 
@@ -125,10 +138,21 @@ impl State {
         let Some((receiver, arguments)) = self.stack.slots[slot..self.stack.top].split_first() else {
             unreachable!("the callee stands in its slot")
         };
-        let mut context = Context { heap: &mut self.heap, host: &mut self.host, out };
-        let result = (native.function)(&mut context, &Arguments::new(native, receiver, arguments))?;
-        self.stack.replace_from(slot, result);
-        Ok(Called::Done)
+        let arguments = Arguments::new(native, receiver, arguments);
+        match native.code {
+            Code::Value(function) => {
+                let mut context = Context { heap: &mut self.heap, host: &mut self.host, out };
+                let result = function(&mut context, &arguments)?;
+                self.stack.replace_from(slot, result);
+                Ok(Called::Done)
+            }
+            Code::Call(function) => {
+                let LimitedCall { closure, receiver, bytes, fuel } = function(&arguments)?;
+                self.stack.replace_from(slot, receiver);
+                let barrier = Some(Box::new(Barrier::new(bytes, fuel)));
+                Ok(Called::Frame(Frame { barrier, ..Frame::new(closure, slot) }))
+            }
+        }
     }
 
     /// Calls a method by its name: `[receiver, arguments...]`.

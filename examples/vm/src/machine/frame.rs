@@ -5,6 +5,7 @@ use std::fmt;
 
 use mimalloc_runtime::Ref;
 
+use super::barrier::Barrier;
 use crate::object::Closure;
 
 /// Calls nest as deep as this, the script counted.
@@ -18,11 +19,13 @@ pub(super) struct Frame {
     /// The index of the next instruction. While the function runs it is kept elsewhere, and put here when that ends,
     /// whatever the reason.
     pub(super) ip: Cell<usize>,
+    /// The limits of this call, if it has its own.
+    pub(super) barrier: Option<Box<Barrier>>,
 }
 
 impl Frame {
     pub(super) fn new(closure: Ref<Closure>, base: usize) -> Frame {
-        Frame { closure, base, ip: Cell::new(0) }
+        Frame { closure, base, ip: Cell::new(0), barrier: None }
     }
 }
 

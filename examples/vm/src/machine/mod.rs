@@ -7,22 +7,25 @@
 //! for roots, and an object dies at the instruction that drops its last reference; when its memory is freed is the pacing's
 //! affair.
 
+mod barrier;
 mod call;
 mod frame;
 mod load;
 mod property;
+mod reserve;
 mod run;
 mod stack;
 mod state;
 mod upvalues;
 
-use std::fmt::{self, Write as _};
-use std::io::{BufRead, Write};
+use std::fmt;
+use std::io::{BufRead, BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime};
 
 use self::frame::{Frame, MAX_FRAMES};
+use self::reserve::Reserve;
 use self::state::State;
 use crate::compiler::compile;
 use crate::error::{InterpretError, RuntimeError, StartError};
@@ -38,6 +41,9 @@ pub struct Config {
     pub beat_bytes: u64,
     /// How long a script may run.
     pub limits: Limits,
+    /// How much memory the machine may use: scripts together with what they have left behind, and the machine's own objects, some
+    /// 6 KiB. `None` is no limit.
+    pub heap_limit: Option<HeapLimit>,
     /// What the native `args()` gives.
     pub script_args: Vec<String>,
     /// What the native `readLine()` reads.
@@ -50,6 +56,7 @@ impl fmt::Debug for Config {
             .field("pacing", &self.pacing)
             .field("beat_bytes", &self.beat_bytes)
             .field("limits", &self.limits)
+            .field("heap_limit", &self.heap_limit)
             .field("script_args", &self.script_args)
             .finish_non_exhaustive()
     }
@@ -67,10 +74,30 @@ pub struct Limits {
     pub time: Option<Duration>,
 }
 
+/// How much memory a machine may use.
+///
+/// What counts is all that grows with what a script does: objects with their items, strings, and text in the making. What
+/// does not count is bounded otherwise:
+///
+/// - compiled code, constants as the compiler keeps them, line numbers and names in traces, by the size of the source;
+/// - stack, frames, the variables on the stack that are captured, the roots of the trees of strings, and text of up to 4 KiB in the
+///   making, some 300 KiB for each machine, by constants;
+/// - buffers of the host: what it reads a script, a line at the prompt or input into, and where it writes output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapLimit {
+    /// Bytes of blocks in use. A script that runs gets 4 KiB less, which are kept for loading the next one; and
+    /// where a wall may be full before, 1 MiB less.
+    pub bytes: u64,
+    /// Whether the heap lies in memory of its own besides ([`Attach::wall`](mimalloc_runtime::Attach::wall)), so that what blocks
+    /// cannot use of it counts too. That is a multiple of 32 MiB.
+    pub walled: bool,
+}
+
 /// A Lox machine.
 pub struct Machine {
     /// The functions that have been called and have not returned, innermost last.
     frames: Vec<Frame>,
+    reserve: Reserve,
     state: State,
     limits: Limits,
 }
@@ -82,12 +109,19 @@ impl Machine {
     /// [`StartError`]: the settings are refused, or there is no memory.
     pub fn new(config: Config) -> Result<Machine, StartError> {
         let attaching = Runtime::new()?.attaching().pacing(config.pacing);
+        let bytes = config.heap_limit.map(|limit| limit.bytes);
+        let wall = config.heap_limit.filter(|limit| limit.walled).map(|limit| limit.bytes);
+        // Both, as a wall is rounded up.
+        let attaching = attaching.limit(bytes).wall(wall)?;
         let heap = Heap::new(attaching.beat_bytes(config.beat_bytes)?.attach()?);
         let host = Host { script_args: config.script_args, stdin: config.stdin, started: Instant::now() };
-        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), state: State::new(heap, host)?, limits: config.limits })
+        let state = State::new(heap, host)?;
+        let reserve = Reserve::new(state.heap.mutator());
+        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits })
     }
 
-    /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts.
+    /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts;
+    /// one on its memory for good, unless it is set while a script runs: then until that ends.
     pub fn mutator(&self) -> &Mutator {
         self.state.heap.mutator()
     }
@@ -113,9 +147,12 @@ impl Machine {
         let result = match result {
             Ok(()) => flushed.map_err(InterpretError::Output),
             Err(RuntimeError::Output(error)) => Err(InterpretError::Output(error)),
-            Err(RuntimeError::Message(message)) => Err(self.report(&message, err)),
-            Err(RuntimeError::OutOfMemory) => Err(self.report("Out of memory.", err)),
-            Err(RuntimeError::Interrupted(why)) => Err(self.report(&interruption(why, started), err)),
+            Err(RuntimeError::Interrupted(Interrupted::Deadline { deadline, beats })) => {
+                // Told as it was set.
+                let deadline = deadline.saturating_sub(started);
+                Err(self.report(Interrupted::Deadline { deadline, beats }.into(), err))
+            }
+            Err(error) => Err(self.report(error, err)),
         };
         self.reset();
         result
@@ -133,50 +170,47 @@ impl Machine {
     }
 
     fn run_script(&mut self, script: Proto, out: &mut dyn Write) -> Result<(), RuntimeError> {
+        self.reserve.open();
         let frame = self.state.script_frame(script)?;
+        self.reserve.close(self.state.heap.mutator());
         self.enter(frame)?;
         self.run(out)
     }
 
     /// Writes a message and where in the script it arose.
-    fn report(&self, message: &str, err: &mut dyn Write) -> InterpretError {
-        let mut text = format!("{message}\n");
+    fn report(&self, error: RuntimeError, err: &mut dyn Write) -> InterpretError {
+        // In one piece if it is short.
+        let mut err = BufWriter::new(err);
+        let _ = writeln!(err, "{error}");
         for frame in self.frames.iter().rev() {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{frame}");
+            let _ = writeln!(err, "{frame}");
         }
-        let _ = err.write_all(text.as_bytes());
+        if self.frames.is_empty() {
+            // The script could not even begin.
+            let _ = writeln!(err, "[line 1] in script");
+        }
+        let _ = err.flush();
         InterpretError::Runtime
     }
 
     /// Forgets what a script has left behind, save its globals.
     fn reset(&mut self) {
-        self.frames.clear();
+        while !self.frames.is_empty() {
+            self.leave();
+        }
         self.state.unwind();
+        self.reserve.restore(self.state.heap.mutator());
     }
 
     /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once.
     ///
     /// The result counts what there was. Objects that are still live refer to each other in cycles.
     pub fn shutdown(self) -> Metrics {
-        let Machine { frames, state, .. } = self;
-        drop(frames);
+        let Machine { frames, reserve, state, .. } = self;
+        drop((frames, reserve));
         let mutator = state.into_mutator();
         mutator.collect(Budget::Unbounded);
         mutator.metrics()
-    }
-}
-
-/// The message of an interruption, of a script that was started after so many beats.
-fn interruption(why: Interrupted, started: u64) -> String {
-    match why {
-        Interrupted::OutOfFuel => "Out of fuel.".to_owned(),
-        Interrupted::Deadline { deadline, .. } => {
-            format!("Deadline of {} beats passed.", deadline.saturating_sub(started))
-        }
-        Interrupted::TimedOut => "Timed out.".to_owned(),
-        Interrupted::Stopped => "Interrupted.".to_owned(),
-        other => format!("Interrupted: {other}."),
     }
 }
 

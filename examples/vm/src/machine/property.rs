@@ -5,7 +5,7 @@ use mimalloc_runtime::Ref;
 use super::call::undefined_property;
 use super::state::State;
 use crate::error::RuntimeError;
-use crate::object::{BoundMethod, Class, Hint, Instance, List, Map, NativeClass};
+use crate::object::{BoundMethod, Caught, Class, Hint, Instance, List, Map, NativeClass};
 use crate::value::Value;
 
 impl State {
@@ -16,6 +16,8 @@ impl State {
             Some(&self.lists)
         } else if Ref::is::<Map>(object) {
             Some(&self.maps)
+        } else if Ref::is::<Caught>(object) {
+            Some(&self.errors)
         } else {
             None
         }

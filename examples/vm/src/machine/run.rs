@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::mem;
 
+use mimalloc_runtime::OutOfMemory;
+
 use super::Machine;
 use super::call::Called;
 use super::frame::Frame;
@@ -30,8 +32,15 @@ struct Position {
 }
 
 impl Machine {
-    /// Runs the innermost function until all have returned.
+    /// Runs the innermost function until all have returned, or one has failed and no barrier holds the error up.
     pub(super) fn run(&mut self, out: &mut dyn Write) -> Result<(), RuntimeError> {
+        while let Err(error) = self.run_to_error(out) {
+            self.catch(error)?;
+        }
+        Ok(())
+    }
+
+    fn run_to_error(&mut self, out: &mut dyn Write) -> Result<(), RuntimeError> {
         while let Some(frame) = self.frames.last() {
             match self.state.execute(frame, out)? {
                 Next::Enter(callee) => {
@@ -39,12 +48,35 @@ impl Machine {
                     self.mutator().poll(1)?;
                     self.enter(callee)?;
                 }
-                Next::Return => {
-                    self.frames.pop();
-                }
+                Next::Return => self.leave(),
             }
         }
         Ok(())
+    }
+
+    /// Ends functions up to the innermost call that catches the error, whose result the error becomes.
+    ///
+    /// # Errors
+    /// The error, when there is none. Nothing has changed then; or it is a new one, as there is no memory for the error.
+    #[cold]
+    fn catch(&mut self, mut error: RuntimeError) -> Result<(), RuntimeError> {
+        loop {
+            let catches = |frame: &Frame| frame.barrier.as_ref().is_some_and(|barrier| barrier.catches(&error));
+            let Some(at) = self.frames.iter().rposition(catches) else { return Err(error) };
+            let left: Vec<String> = self.frames[at..].iter().rev().map(Frame::to_string).collect();
+            let base = self.frames[at].base;
+            while self.frames.len() > at {
+                self.leave();
+            }
+            self.state.unwind_to(base);
+            match self.state.new_error(error, &left.join("\n")) {
+                Ok(caught) => {
+                    self.state.stack.replace_last(caught);
+                    return Ok(());
+                }
+                Err(OutOfMemory { .. }) => error = RuntimeError::OutOfMemory,
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::upvalues::OpenUpvalues;
 use crate::error::RuntimeError;
 use crate::heap::Heap;
 use crate::natives::{self, Host, Native};
-use crate::object::{Closure, ClosureHead, Function, NativeClass, NativeFunction, Table, Upvalue};
+use crate::object::{Caught, Closure, ClosureHead, Function, NativeClass, NativeFunction, Table, Upvalue};
 use crate::proto::{Capture, Proto};
 use crate::value::Value;
 
@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) init: Value,
     pub(super) lists: Ref<NativeClass>,
     pub(super) maps: Ref<NativeClass>,
+    pub(super) errors: Ref<NativeClass>,
     /// Upvalues of the closure that is being made. Empty otherwise.
     captured: Vec<Ref<Upvalue>>,
     pub(super) host: Host,
@@ -38,7 +39,9 @@ impl State {
         }
         let lists = native_class(&heap, natives::list::NAME, natives::list::construct, natives::list::METHODS)?;
         let maps = native_class(&heap, natives::map::NAME, natives::map::construct, natives::map::METHODS)?;
-        for class in [&lists, &maps] {
+        let errors =
+            native_class(&heap, natives::limited::NAME, natives::limited::construct, natives::limited::METHODS)?;
+        for class in [&lists, &maps, &errors] {
             let name = heap.intern(class.name())?.into();
             globals.set(heap.mutator(), name, class.clone().into())?;
         }
@@ -49,6 +52,7 @@ impl State {
             init: heap.intern("init")?.into(),
             lists,
             maps,
+            errors,
             captured: Vec::new(),
             host,
             heap,
@@ -71,6 +75,22 @@ impl State {
     pub(super) fn unwind(&mut self) {
         self.open.close_from(0, &mut self.stack.slots);
         self.stack.clear();
+    }
+
+    /// Empties the stack but for nil in a slot. Closures keep the variables that they captured.
+    pub(super) fn unwind_to(&mut self, slot: usize) {
+        self.open.close_from(slot, &mut self.stack.slots);
+        self.stack.replace_from(slot, Value::NIL);
+    }
+
+    /// An error as a value.
+    pub(super) fn new_error(&self, error: RuntimeError, trace: &str) -> Result<Value, OutOfMemory> {
+        let message = match &error {
+            RuntimeError::Said(message) => message.as_text().expect("scripts say strings").clone(),
+            other => self.heap.intern(&other.to_string())?,
+        };
+        let caught = Caught { message, trace: self.heap.intern(trace)? };
+        Ok(self.heap.mutator().alloc(caught).map_err(|error| error.map(drop))?.into())
     }
 
     /// A closure of the function, with the upvalues that were captured for it.

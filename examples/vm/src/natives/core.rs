@@ -1,20 +1,20 @@
 //! Natives for values of all types, and numbers.
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::number;
 use crate::value::Value;
 
 pub(crate) const NATIVES: &[Native] = &[
-    Native { name: "clock", arity: 0, function: clock },
-    Native { name: "type", arity: 1, function: type_of },
-    Native { name: "str", arity: 1, function: str },
-    Native { name: "number", arity: 1, function: to_number },
-    Native { name: "write", arity: 1, function: write },
-    Native { name: "error", arity: 1, function: error },
-    Native { name: "floor", arity: 1, function: floor },
-    Native { name: "sqrt", arity: 1, function: sqrt },
-    Native { name: "mod", arity: 2, function: modulo },
+    Native { name: "clock", arity: 0, code: Code::Value(clock) },
+    Native { name: "type", arity: 1, code: Code::Value(type_of) },
+    Native { name: "str", arity: 1, code: Code::Value(str) },
+    Native { name: "number", arity: 1, code: Code::Value(to_number) },
+    Native { name: "write", arity: 1, code: Code::Value(write) },
+    Native { name: "error", arity: 1, code: Code::Value(error) },
+    Native { name: "floor", arity: 1, code: Code::Value(floor) },
+    Native { name: "sqrt", arity: 1, code: Code::Value(sqrt) },
+    Native { name: "mod", arity: 2, code: Code::Value(modulo) },
 ];
 
 fn clock(context: &mut Context<'_>, _: &Arguments<'_>) -> Result<Value, RuntimeError> {
@@ -45,7 +45,8 @@ fn write(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
 }
 
 fn error(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
-    Err(RuntimeError::new(arguments.string(1)?))
+    arguments.string(1)?;
+    Err(RuntimeError::Said(arguments.value(1).clone()))
 }
 
 fn floor(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {

@@ -1,36 +1,77 @@
 //! Natives that read what is outside: files, standard input, the script's arguments.
 
-use std::fs;
-use std::io::BufRead as _;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{BufRead as _, ErrorKind, Read as _};
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::value::Value;
 
 pub(crate) const NATIVES: &[Native] = &[
-    Native { name: "readFile", arity: 1, function: read_file },
-    Native { name: "readLine", arity: 0, function: read_line },
-    Native { name: "args", arity: 0, function: args },
+    Native { name: "readFile", arity: 1, code: Code::Value(read_file) },
+    Native { name: "readLine", arity: 0, code: Code::Value(read_line) },
+    Native { name: "args", arity: 0, code: Code::Value(args) },
 ];
+
+/// More bytes are no path anywhere, and what is said of one need not be endless.
+const LONGEST_PATH: usize = 4096;
 
 fn read_file(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let path = arguments.string(1)?;
-    let text = fs::read_to_string(path)
-        .map_err(|reason| arguments.error(format_args!("could not read '{path}': {reason}")))?;
-    context.heap.string(&text)
+    if path.len() > LONGEST_PATH {
+        return Err(arguments.error("the path is too long"));
+    }
+    let unreadable = |reason: &dyn Display| arguments.error(format_args!("could not read '{path}': {reason}"));
+    let mut file = File::open(path).map_err(|reason| unreadable(&reason))?;
+    let text = context.heap.read(|draft| {
+        let mut piece = [0; 4096];
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => draft.push(&piece[..read])?,
+                Err(reason) if reason.kind() == ErrorKind::Interrupted => {}
+                Err(reason) => return Err(unreadable(&reason)),
+            }
+        }
+    })?;
+    text.ok_or_else(|| unreadable(&NO_TEXT))
 }
 
 fn read_line(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     // What was written without a line break may be the question that this line answers.
     context.out.flush()?;
-    let mut line = String::new();
-    let read = context.host.stdin.read_line(&mut line);
-    if read.map_err(|reason| arguments.error(format_args!("could not read a line: {reason}")))? == 0 {
-        return Ok(Value::NIL);
-    }
-    let text = line.strip_suffix('\n').map_or(&*line, |text| text.strip_suffix('\r').unwrap_or(text));
-    context.heap.string(text)
+    let unreadable = |reason: &dyn Display| arguments.error(format_args!("could not read a line: {reason}"));
+    let stdin = &mut context.host.stdin;
+    let mut ended = false;
+    let text = context.heap.read(|draft| {
+        let mut complete = false;
+        while !complete {
+            let read = match stdin.fill_buf() {
+                Ok([]) => {
+                    ended = draft.bytes().is_empty();
+                    return Ok(());
+                }
+                Ok(bytes) => {
+                    let end = bytes.iter().position(|byte| *byte == b'\n');
+                    complete = end.is_some();
+                    let line = &bytes[..end.unwrap_or(bytes.len())];
+                    draft.push(line)?;
+                    line.len() + usize::from(complete)
+                }
+                Err(reason) if reason.kind() == ErrorKind::Interrupted => 0,
+                Err(reason) => return Err(unreadable(&reason)),
+            };
+            stdin.consume(read);
+        }
+        draft.drop_last(b'\r');
+        Ok(())
+    })?;
+    if ended { Ok(Value::NIL) } else { text.ok_or_else(|| unreadable(&NO_TEXT)) }
 }
+
+/// As the standard library says it.
+const NO_TEXT: &str = "stream did not contain valid UTF-8";
 
 fn args(context: &mut Context<'_>, _: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let heap = &*context.heap;

@@ -2,7 +2,7 @@
 
 use mimalloc_runtime::Ref;
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::heap::Heap;
 use crate::object::{Buffer, List};
@@ -11,21 +11,21 @@ use crate::value::Value;
 pub(crate) const NAME: &str = "List";
 
 pub(crate) const METHODS: &[Native] = &[
-    Native { name: "add", arity: 1, function: add },
-    Native { name: "get", arity: 1, function: get },
-    Native { name: "set", arity: 2, function: set },
-    Native { name: "len", arity: 0, function: len },
-    Native { name: "pop", arity: 0, function: pop },
-    Native { name: "insert", arity: 2, function: insert },
-    Native { name: "removeAt", arity: 1, function: remove_at },
-    Native { name: "clear", arity: 0, function: clear },
-    Native { name: "contains", arity: 1, function: contains },
-    Native { name: "indexOf", arity: 1, function: index_of },
-    Native { name: "slice", arity: 2, function: slice },
-    Native { name: "concat", arity: 1, function: concat },
-    Native { name: "reverse", arity: 0, function: reverse },
-    Native { name: "sort", arity: 0, function: sort },
-    Native { name: "join", arity: 1, function: join },
+    Native { name: "add", arity: 1, code: Code::Value(add) },
+    Native { name: "get", arity: 1, code: Code::Value(get) },
+    Native { name: "set", arity: 2, code: Code::Value(set) },
+    Native { name: "len", arity: 0, code: Code::Value(len) },
+    Native { name: "pop", arity: 0, code: Code::Value(pop) },
+    Native { name: "insert", arity: 2, code: Code::Value(insert) },
+    Native { name: "removeAt", arity: 1, code: Code::Value(remove_at) },
+    Native { name: "clear", arity: 0, code: Code::Value(clear) },
+    Native { name: "contains", arity: 1, code: Code::Value(contains) },
+    Native { name: "indexOf", arity: 1, code: Code::Value(index_of) },
+    Native { name: "slice", arity: 2, code: Code::Value(slice) },
+    Native { name: "concat", arity: 1, code: Code::Value(concat) },
+    Native { name: "reverse", arity: 0, code: Code::Value(reverse) },
+    Native { name: "sort", arity: 0, code: Code::Value(sort) },
+    Native { name: "join", arity: 1, code: Code::Value(join) },
 ];
 
 /// `List()`

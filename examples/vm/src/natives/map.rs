@@ -2,7 +2,7 @@
 
 use mimalloc_runtime::Ref;
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::heap::Heap;
 use crate::object::Map;
@@ -11,14 +11,14 @@ use crate::value::Value;
 pub(crate) const NAME: &str = "Map";
 
 pub(crate) const METHODS: &[Native] = &[
-    Native { name: "get", arity: 1, function: get },
-    Native { name: "set", arity: 2, function: set },
-    Native { name: "has", arity: 1, function: has },
-    Native { name: "remove", arity: 1, function: remove },
-    Native { name: "len", arity: 0, function: len },
-    Native { name: "keys", arity: 0, function: keys },
-    Native { name: "values", arity: 0, function: values },
-    Native { name: "clear", arity: 0, function: clear },
+    Native { name: "get", arity: 1, code: Code::Value(get) },
+    Native { name: "set", arity: 2, code: Code::Value(set) },
+    Native { name: "has", arity: 1, code: Code::Value(has) },
+    Native { name: "remove", arity: 1, code: Code::Value(remove) },
+    Native { name: "len", arity: 0, code: Code::Value(len) },
+    Native { name: "keys", arity: 0, code: Code::Value(keys) },
+    Native { name: "values", arity: 0, code: Code::Value(values) },
+    Native { name: "clear", arity: 0, code: Code::Value(clear) },
 ];
 
 /// `Map()`

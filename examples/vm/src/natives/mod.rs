@@ -5,6 +5,7 @@
 
 mod core;
 mod input;
+pub(crate) mod limited;
 pub(crate) mod list;
 pub(crate) mod map;
 mod text;
@@ -19,8 +20,19 @@ use crate::heap::Heap;
 use crate::object::List;
 use crate::value::Value;
 
+use self::limited::LimitedCall;
+
 /// The code of a native. What takes longer than constant time says so to [`Heap::work`], so that fuel bounds it too.
 pub(crate) type NativeFn = fn(&mut Context<'_>, &Arguments<'_>) -> Result<Value, RuntimeError>;
+
+/// What calling a native does.
+#[derive(Clone, Copy)]
+pub(crate) enum Code {
+    /// It gives a value.
+    Value(NativeFn),
+    /// It says what is called in its place, under limits.
+    Call(fn(&Arguments<'_>) -> Result<LimitedCall, RuntimeError>),
+}
 
 /// A native function or method.
 pub(crate) struct Native {
@@ -29,11 +41,11 @@ pub(crate) struct Native {
     /// The number of arguments.
     pub(crate) arity: u8,
     /// Its code.
-    pub(crate) function: NativeFn,
+    pub(crate) code: Code,
 }
 
 /// All that become globals.
-pub(crate) const TABLES: &[&[Native]] = &[core::NATIVES, text::NATIVES, input::NATIVES];
+pub(crate) const TABLES: &[&[Native]] = &[core::NATIVES, text::NATIVES, input::NATIVES, limited::NATIVES];
 
 /// What the machine was given besides source: the script's arguments and its standard input.
 pub(crate) struct Host {

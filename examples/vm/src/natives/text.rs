@@ -1,26 +1,26 @@
 //! Natives for strings. Offsets count bytes and must lie between characters.
 
-use super::{Arguments, Context, Native};
+use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::object::{List, Map};
 use crate::value::Value;
 
 pub(crate) const NATIVES: &[Native] = &[
-    Native { name: "len", arity: 1, function: len },
-    Native { name: "substr", arity: 3, function: substr },
-    Native { name: "charAt", arity: 2, function: char_at },
-    Native { name: "find", arity: 3, function: find },
-    Native { name: "split", arity: 2, function: split },
-    Native { name: "words", arity: 1, function: words },
-    Native { name: "trim", arity: 1, function: trim },
-    Native { name: "upper", arity: 1, function: upper },
-    Native { name: "lower", arity: 1, function: lower },
-    Native { name: "replace", arity: 3, function: replace },
-    Native { name: "startsWith", arity: 2, function: starts_with },
-    Native { name: "endsWith", arity: 2, function: ends_with },
-    Native { name: "ord", arity: 1, function: ord },
-    Native { name: "chr", arity: 1, function: chr },
-    Native { name: "chars", arity: 1, function: chars },
+    Native { name: "len", arity: 1, code: Code::Value(len) },
+    Native { name: "substr", arity: 3, code: Code::Value(substr) },
+    Native { name: "charAt", arity: 2, code: Code::Value(char_at) },
+    Native { name: "find", arity: 3, code: Code::Value(find) },
+    Native { name: "split", arity: 2, code: Code::Value(split) },
+    Native { name: "words", arity: 1, code: Code::Value(words) },
+    Native { name: "trim", arity: 1, code: Code::Value(trim) },
+    Native { name: "upper", arity: 1, code: Code::Value(upper) },
+    Native { name: "lower", arity: 1, code: Code::Value(lower) },
+    Native { name: "replace", arity: 3, code: Code::Value(replace) },
+    Native { name: "startsWith", arity: 2, code: Code::Value(starts_with) },
+    Native { name: "endsWith", arity: 2, code: Code::Value(ends_with) },
+    Native { name: "ord", arity: 1, code: Code::Value(ord) },
+    Native { name: "chr", arity: 1, code: Code::Value(chr) },
+    Native { name: "chars", arity: 1, code: Code::Value(chars) },
 ];
 
 fn len(_: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {

@@ -4,6 +4,7 @@
 //! ([`Buffer`], [`Table`]), so that whatever dies is freed in steps of bounded length.
 
 mod buffer;
+mod caught;
 mod class;
 mod code;
 mod function;
@@ -14,6 +15,7 @@ mod string;
 mod table;
 
 pub(crate) use self::buffer::Buffer;
+pub(crate) use self::caught::Caught;
 pub(crate) use self::class::{BoundMethod, Class, Instance};
 pub(crate) use self::code::Code;
 pub(crate) use self::function::{Closure, ClosureHead, Function, FunctionHead, Upvalue};

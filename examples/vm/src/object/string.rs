@@ -1,13 +1,13 @@
 //! Strings: immutable text, of which there is one copy each.
 
-use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use mimalloc_runtime::{Mutator, Object, OutOfMemory, Ref, Tail, Trace};
 
-use crate::intern::Interner;
+use crate::halves::Halves;
+use crate::intern::{Interner, Node};
 use crate::value::Value;
 
 /// Invariant UTF8: the items are UTF-8. Only this module can name the type, so only it can make or change one.
@@ -24,37 +24,43 @@ struct TextHead {
     registration: Registration,
 }
 
-/// A string's entry in the interner, which does not keep it alive: taken back when the string dies, before its memory is
+/// A string's place in the interner, which does not keep it alive: given up when the string dies, before its memory is
 /// freed.
 struct Registration {
     interner: Rc<Interner>,
-    hash: u32,
-    /// The string itself; nothing until it is registered.
-    object: Cell<Option<NonNull<Object>>>,
+    node: Node,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(object) = self.object.get() {
-            self.interner.remove(self.hash, object);
-        }
+        self.interner.remove(&self.node);
     }
 }
 
 impl Str {
     /// A new string, which the interner is to know under `hash`.
-    pub(crate) fn new(mutator: &Mutator, interner: &Rc<Interner>, hash: u32, text: &str) -> Result<Str, OutOfMemory> {
-        let registration = Registration { interner: Rc::clone(interner), hash, object: Cell::new(None) };
-        let text =
-            mutator.alloc_tail_copy(TextHead { registration }, text.as_bytes()).map_err(|error| error.map(drop))?;
-        Ok(Str(text))
+    pub(crate) fn new(
+        mutator: &Mutator,
+        interner: &Rc<Interner>,
+        hash: u32,
+        text: Halves<'_>,
+    ) -> Result<Str, OutOfMemory> {
+        let head = TextHead { registration: Registration { interner: Rc::clone(interner), node: Node::new(hash) } };
+        let string: Result<Ref<Text>, _> = if text.right.is_empty() {
+            mutator.alloc_tail_copy(head, text.left.as_bytes())
+        } else {
+            mutator.alloc_tail(head, text.len(), |_| 0).map(|mut string| {
+                let (_, bytes) = string.parts_mut().expect("it is new");
+                text.copy_to(bytes);
+                string
+            })
+        };
+        Ok(Str(string.map_err(|error| error.map(drop))?))
     }
 
-    /// Sees to it that the interner's entry for this string is removed before its memory is freed.
-    pub(crate) fn promise_removal(&self) -> NonNull<Object> {
-        let object = Ref::as_raw(&self.0);
-        self.0.head().registration.object.set(Some(object));
-        object
+    /// Its place in the interner, and itself.
+    pub(crate) fn node(&self) -> (&Node, NonNull<Object>) {
+        (&self.0.head().registration.node, Ref::as_raw(&self.0))
     }
 
     /// The string, if the value is one.

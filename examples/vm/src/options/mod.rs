@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
-use lox_vm::machine::Limits;
+use lox_vm::machine::{HeapLimit, Limits};
 use mimalloc_runtime::{Budget, Pacing};
 
 /// What `--help` prints.
@@ -46,6 +46,11 @@ line is a program of its own.
   --beats N             At its N-th heartbeat, so by what it allocates. At the
                         same place in every run.
   --timeout TIME        After so long by the clock.
+  --heap-limit SIZE[:walled]
+                        Where it would use more memory, together with what is
+                        left of earlier lines at the prompt and some 10KiB for
+                        the machine itself. With `:walled` the heap also gets
+                        memory of its own, which it cannot leave.
   Ctrl-C                At once; at the prompt the next line can be typed. A
                         program that does not end by it, as it waits for input,
                         ends with the command when it is pressed again.
@@ -85,6 +90,8 @@ pub(crate) struct Options {
     pub(crate) beat_bytes: u64,
     /// How long each script may run.
     pub(crate) limits: Limits,
+    /// How much memory the machine may use.
+    pub(crate) heap_limit: Option<HeapLimit>,
     /// Whether and how to report the metrics.
     pub(crate) metrics: Option<MetricsFormat>,
     /// Where to draw the pauses.
@@ -126,6 +133,7 @@ impl Command {
         let mut freeing = Freeing::default();
         let mut beat_bytes = BEAT_BYTES;
         let mut limits = Limits::default();
+        let mut heap_limit = None;
         let mut metrics = None;
         let mut pauses = None;
         let mut program = Program::Prompt;
@@ -145,6 +153,7 @@ impl Command {
                 Long("stress") => freeing.choose(Preset::Stress)?,
                 Long("fuel") => limits.fuel = Some(quantity::count(&parser.value()?.string()?)?),
                 Long("beats") => limits.beats = Some(quantity::count(&parser.value()?.string()?)?),
+                Long("heap-limit") => heap_limit = Some(quantity::heap_limit(&parser.value()?.string()?)?),
                 Long("timeout") => limits.time = Some(quantity::time(&parser.value()?.string()?)?),
                 Value(script) => {
                     // What follows is the script's, whatever it looks like.
@@ -164,7 +173,8 @@ impl Command {
                 Program::Prompt => Err(UsageError::new("--disassemble needs a script")),
             };
         }
-        Ok(Command::Run(Options { program, pacing: freeing.pacing()?, beat_bytes, limits, metrics, pauses }))
+        let pacing = freeing.pacing()?;
+        Ok(Command::Run(Options { program, pacing, beat_bytes, limits, heap_limit, metrics, pauses }))
     }
 }
 

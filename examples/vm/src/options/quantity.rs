@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lox_vm::machine::HeapLimit;
 use mimalloc_runtime::Budget;
 
 use super::UsageError;
@@ -18,6 +19,20 @@ pub(super) fn size(text: &str) -> Result<u64, UsageError> {
     let unit = if unit.is_empty() { "B" } else { unit };
     scaled(number, unit, SIZES)
         .ok_or_else(|| UsageError::new(format!("'{text}' is no size; give a whole number of B, KiB, MiB or GiB")))
+}
+
+/// Such as `64MiB` or `64MiB:walled`.
+pub(super) fn heap_limit(text: &str) -> Result<HeapLimit, UsageError> {
+    let (number, walled) = match text.split_once(':') {
+        None => (text, false),
+        Some((number, "walled")) => (number, true),
+        Some((_, kind)) => {
+            return Err(UsageError::new(format!(
+                "'{kind}' is no kind of heap limit; give a size alone, or size:walled"
+            )));
+        }
+    };
+    Ok(HeapLimit { bytes: size(number)?, walled })
 }
 
 /// Such as `100us`, `500units` or `none`. A number alone would leave open of what, and is refused.
@@ -81,6 +96,16 @@ mod tests {
         assert_eq!(size("1GiB"), Ok(1 << 30));
         for text in ["", "KiB", "-1", "1.5MiB", "1kib", "1KB", "1 KiB", "18446744073709551616", "17179869184GiB"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn heap_limits() {
+        assert_eq!(heap_limit("64MiB"), Ok(HeapLimit { bytes: 64 << 20, walled: false }));
+        assert_eq!(heap_limit("1GiB:walled"), Ok(HeapLimit { bytes: 1 << 30, walled: true }));
+        assert_eq!(heap_limit("100000"), Ok(HeapLimit { bytes: 100_000, walled: false }));
+        for text in ["", "much", ":walled", "64MiB:", "64MiB:walls", "64MiB:walled:walled", "walled:64MiB", "-1MiB"] {
+            assert!(heap_limit(text).is_err(), "{text}");
         }
     }
 

@@ -25,6 +25,7 @@ fn nothing_is_the_prompt_with_defaults() {
         pacing: Pacing::default(),
         beat_bytes: 65_536,
         limits: Limits::default(),
+        heap_limit: None,
         metrics: None,
         pauses: None,
     };
@@ -75,6 +76,16 @@ fn limits_are_set() {
     refused(&["--fuel=much"], "no count");
     refused(&["--beats=-1"], "no count");
     refused(&["--timeout=2"], "no time");
+}
+
+#[test]
+fn the_heap_is_limited() {
+    let limit = |bytes, walled| Some(HeapLimit { bytes, walled });
+    assert_eq!(options(&["--heap-limit", "1MiB"]).heap_limit, limit(1 << 20, false));
+    assert_eq!(options(&["--heap-limit=64MiB:walled"]).heap_limit, limit(64 << 20, true));
+    refused(&["--heap-limit=much"], "no size; give a whole number of B, KiB, MiB or GiB");
+    refused(&["--heap-limit=1MiB:high"], "size:walled");
+    refused(&["--heap-limit"], "--heap-limit");
 }
 
 #[test]
@@ -144,6 +155,7 @@ fn help_names_every_option() {
         "--fuel",
         "--beats",
         "--timeout",
+        "--heap-limit",
         "Ctrl-C",
     ] {
         assert!(HELP.contains(option), "{option}");

@@ -1,6 +1,6 @@
 //! The metrics for programs to read.
 
-use mimalloc_runtime::{Cause, Live, SLACK_UNITS, Tally};
+use mimalloc_runtime::{Cause, Live, Rung, SLACK_UNITS, Tally};
 use serde_json::{Map, Value, json};
 
 use super::figures::Figures;
@@ -19,6 +19,7 @@ impl Figures {
             "abandoned": tally(end.abandoned),
             "leaked_objects": self.leaked_objects(),
             "peak_in_use_bytes": end.peak_in_use_bytes,
+            "heap_limit": end.limit.map(|bytes| self.limit_json(bytes)),
             "panics": end.panics,
             "engine_calls": {
                 "routine": end.engine_calls.routine,
@@ -29,6 +30,16 @@ impl Figures {
             "steps": self.steps_json(),
         })
         .to_string()
+    }
+
+    fn limit_json(&self, bytes: u64) -> Value {
+        let ladder = &self.end.ladder;
+        let rungs: Map<String, Value> = Rung::ALL
+            .iter()
+            .zip(ladder.climbed.iter().zip(ladder.helped))
+            .map(|(rung, (climbed, helped))| (rung.name().to_owned(), json!({ "climbed": climbed, "helped": helped })))
+            .collect();
+        json!({ "bytes": bytes, "refused": ladder.refused, "rungs": rungs })
     }
 
     fn steps_json(&self) -> Value {

@@ -107,3 +107,18 @@ fn the_drawing_is_well_formed_and_labelled() {
         }
     }
 }
+
+#[test]
+fn a_limit_is_reported_when_there_is_one() {
+    let mut figures = figures(busy());
+    assert!(!figures.to_string().contains("heap limit") && figures.json().contains("\"heap_limit\":null"));
+    figures.end.limit = Some(42 << 20);
+    figures.end.ladder = Ladder { climbed: [5, 3, 2], helped: [2, 1, 0], refused: 2 };
+    let text = figures.to_string();
+    let line = "heap limit: 42.0 MiB; at most 41.0 MiB in use; allocations refused: 2; \
+                room made: drain 2 of 5, collect 1 of 3, pressure 0 of 2\n";
+    assert!(text.contains(line), "{text}");
+    let json: Value = serde_json::from_str(&figures.json()).expect("JSON");
+    assert_eq!((&json["heap_limit"]["bytes"], &json["heap_limit"]["refused"]), (&(42 << 20).into(), &2.into()));
+    assert_eq!(json["heap_limit"]["rungs"]["drain"], serde_json::json!({ "climbed": 5, "helped": 2 }));
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mimalloc_runtime::{Budget, Cause, SLACK_UNITS, Schedule, Tally};
+use mimalloc_runtime::{Budget, Cause, Rung, SLACK_UNITS, Schedule, Tally};
 
 use super::amount::{Bytes, Count, Nanoseconds};
 use super::figures::Figures;
@@ -23,6 +23,9 @@ impl fmt::Display for Figures {
         if self.leaked_objects() > 0 {
             writeln!(f, "leaked: {} objects, in cycles", Count(self.leaked_objects()))?;
         }
+        if let Some(limit) = end.limit {
+            self.heap_limit(f, limit)?;
+        }
         writeln!(f, "heartbeats: {}", Count(end.beats))?;
         write!(f, "steps: {}", Count(self.steps.times.len()))?;
         let mut separator = " (";
@@ -36,6 +39,19 @@ impl fmt::Display for Figures {
 }
 
 impl Figures {
+    /// How near the heap came to its limit, on one line.
+    fn heap_limit(&self, f: &mut fmt::Formatter<'_>, limit: u64) -> fmt::Result {
+        let (end, ladder) = (&self.end, &self.end.ladder);
+        write!(f, "heap limit: {}; at most {} in use; ", Bytes(limit), Bytes(end.peak_in_use_bytes))?;
+        write!(f, "allocations refused: {}; room made:", Count(ladder.refused))?;
+        let mut separator = " ";
+        for ((rung, climbed), helped) in Rung::ALL.iter().zip(ladder.climbed).zip(ladder.helped) {
+            write!(f, "{separator}{} {} of {}", rung.name(), Count(helped), Count(climbed))?;
+            separator = ", ";
+        }
+        writeln!(f)
+    }
+
     /// How long the steps took, on one line.
     fn pauses(&self) -> String {
         let steps = &self.steps;

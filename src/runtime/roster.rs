@@ -169,3 +169,28 @@ fn add_all<const COUNT: usize>(sums: &mut [u64; COUNT], terms: [u64; COUNT]) {
         add(sum, term);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutator_is_attached_from_the_start_and_a_reservation_counts_for_nothing() {
+        let roster = Roster::default();
+        let (first, second, third) = (roster.reserve().unwrap(), roster.reserve().unwrap(), roster.reserve().unwrap());
+        assert_eq!(roster.sums(), RuntimeMetrics::default());
+        // In another order than that of their numbers.
+        let (third, first) = (third.enter(), first.enter());
+        drop(second);
+        assert_eq!(roster.sums(), RuntimeMetrics { attached: 2, ..RuntimeMetrics::default() });
+        for (display, panics) in [(first, 1), (third, 2)] {
+            let metrics = Metrics { panics, debt: 7, ..Metrics::default() };
+            display.show(Shown { attached: false, metrics });
+            let before = roster.sums();
+            assert_eq!((before.lingering, before.debt), (1, 7));
+            roster.leave(display);
+        }
+        assert_eq!(roster.sums(), RuntimeMetrics { ended: 2, panics: 3, ..RuntimeMetrics::default() });
+        assert_eq!(roster.0.lock().reserved, 0);
+    }
+}

@@ -6,8 +6,8 @@
 //! signal has stopped, or one that a `fork` has left behind. Linux calls the form with two a *latch* (`seqcount_latch_t`).
 //!
 //! Invariant SEQLOCK: the copy `version % 2` holds what was written last; the other one is being written, or is older. A reader
-//! of which a word was written over sees another version at the end. The orderings are those of H.-J. Boehm, *Can seqlocks get along with programming
-//! language memory models?* (MSPC 2012), his figure 6 for the reader: the words are relaxed atomics, so that a reader that is too
+//! of which a word was written over sees another version at the end. The fences are those of H.-J. Boehm, *Can seqlocks get
+//! along with programming language memory models?* (MSPC 2012): the words are relaxed atomics, so that a reader that is too
 //! slow reads what it throws away, and there is no data race. `ci/loom.sh` tries all interleavings of some writes and reads.
 
 use core::fmt;

@@ -76,7 +76,10 @@ impl Display {
     /// # Errors
     /// When there is no memory.
     pub(super) fn new(number: u64) -> Result<Display, Error> {
-        Ok(Display { words: Writer::new()?, number })
+        let display = Display { words: Writer::new()?, number };
+        // From the start, or who sums up would count it among those that were detached.
+        display.show(Shown { attached: true, ..Shown::default() });
+        Ok(display)
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -1,11 +1,13 @@
 //! All strings, found by their text, none of them kept alive.
 //!
 //! Trees that consist of the strings themselves: each has in its object two links ([`Node`]), the root of a tree is chosen by some bits of a
-//! hash, and the way through it by the others, one a level. So there is no table that would have to grow: what it takes
-//! counts with the strings, to find or enter one allocates nothing besides, and none of it takes longer than the hash
-//! has bits, save for strings of the same hash.
+//! hash, and the way through it by the others, one a level. So what all this takes counts with the strings, to find or enter one needs
+//! no memory of the heap besides, and nothing takes longer than the hash has bits, save for strings of the same hash.
+//!
+//! The roots alone are Rust's own memory. Their number doubles with that of the strings, up to [`MOST_TREES`]: then each tree is parted at
+//! its root, which is not a step of the collector and no budget bounds, but takes a few milliseconds at most.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -18,9 +20,10 @@ use crate::object::Str;
 /// A link to a string.
 type Link = Cell<Option<NonNull<Node>>>;
 
-/// As many trees as there are: 32 KiB of links. A million strings are nine levels deep in them, give or take some.
-const TREES: usize = 1 << 12;
-const TREE_BITS: u32 = TREES.ilog2();
+const FIRST_TREES: usize = 1 << 8;
+
+/// 512 KiB of links. A million strings are some four levels deep in them.
+const MOST_TREES: usize = 1 << 16;
 
 /// The strings of one machine.
 ///
@@ -28,7 +31,9 @@ const TREE_BITS: u32 = TREES.ilog2();
 /// died: until its registration is dropped, which comes before its memory is freed, its node stands here and is passed over.
 #[derive(Debug)]
 pub(crate) struct Interner {
-    trees: Box<[Link]>,
+    /// A power of two of roots; the lower bits of a hash say which. Borrowed only where nothing is allocated from the heap and no object can
+    /// die: either may end in [`Interner::remove`].
+    trees: RefCell<Vec<Link>>,
     len: Cell<usize>,
 }
 
@@ -60,7 +65,7 @@ impl Way {
 
 impl Default for Interner {
     fn default() -> Self {
-        Interner { trees: (0..TREES).map(|_| Cell::new(None)).collect(), len: Cell::new(0) }
+        Interner { trees: RefCell::new(vec![Cell::new(None); FIRST_TREES]), len: Cell::new(0) }
     }
 }
 
@@ -77,14 +82,11 @@ impl Interner {
         Ok(string)
     }
 
-    fn tree(&self, hash: u32) -> (&Link, Way) {
-        (&self.trees[hash as usize % TREES], Way(hash >> TREE_BITS))
-    }
-
     fn find(&self, hash: u32, text: Halves<'_>) -> Option<Str> {
-        let (mut link, mut way) = self.tree(hash);
+        let trees = self.trees.borrow();
+        let (mut link, mut way) = tree(&trees, hash);
         while let Some(node) = link.get() {
-            // SAFETY: INTERNED; nothing dies before it is used for the last time: see below.
+            // SAFETY: INTERNED; nothing dies here: see below.
             let node = unsafe { node.as_ref() };
             if let Some(object) = node.object.get().filter(|_| node.hash == hash) {
                 // SAFETY: INTERNED.
@@ -105,14 +107,33 @@ impl Interner {
     /// Enters a new string.
     fn enter(&self, string: &Str) {
         let (node, object) = string.node();
-        let (mut link, mut way) = self.tree(node.hash);
-        while let Some(above) = link.get() {
-            // SAFETY: INTERNED; nothing dies here.
-            link = &unsafe { above.as_ref() }.below[way.next()];
-        }
-        link.set(Some(NonNull::from(node)));
+        enter(&self.trees.borrow(), node);
         node.object.set(Some(object));
         self.len.set(self.len.get() + 1);
+        if self.len.get() > self.trees.borrow().len() {
+            self.double();
+        }
+    }
+
+    /// Makes two trees of each, if there may be so many. If there is no memory for them, these have to do.
+    #[cold]
+    fn double(&self) {
+        let mut trees = self.trees.borrow_mut();
+        let count = trees.len();
+        if count == MOST_TREES || trees.try_reserve_exact(count).is_err() {
+            return;
+        }
+        trees.resize_with(2 * count, Link::default);
+        for index in 0..count {
+            let Some(root) = trees[index].take() else { continue };
+            // SAFETY: INTERNED; nothing dies here.
+            let root = unsafe { root.as_ref() };
+            // What the first bit of the way has told apart is now told apart by the tree.
+            for (half, below) in root.below.iter().enumerate() {
+                trees[index + half * count].set(below.take());
+            }
+            enter(&trees, root);
+        }
     }
 
     /// Takes a string's node out, if it was entered. The string is dying.
@@ -120,7 +141,8 @@ impl Interner {
         if node.object.take().is_none() {
             return;
         }
-        let (mut link, mut way) = self.tree(node.hash);
+        let trees = self.trees.borrow();
+        let (mut link, mut way) = tree(&trees, node.hash);
         while let Some(above) = link.get().filter(|found| *found != NonNull::from(node)) {
             // SAFETY: INTERNED; nothing dies here, as what is dying was dead.
             link = &unsafe { above.as_ref() }.below[way.next()];
@@ -144,6 +166,21 @@ impl Interner {
     pub(crate) fn len(&self) -> usize {
         self.len.get()
     }
+}
+
+/// The tree for a hash, and the way through it.
+fn tree(trees: &[Link], hash: u32) -> (&Link, Way) {
+    (&trees[hash as usize & (trees.len() - 1)], Way(hash >> trees.len().ilog2()))
+}
+
+/// Puts a node that stands nowhere into its tree.
+fn enter(trees: &[Link], node: &Node) {
+    let (mut link, mut way) = tree(trees, node.hash);
+    while let Some(above) = link.get() {
+        // SAFETY: INTERNED; nothing dies here.
+        link = &unsafe { above.as_ref() }.below[way.next()];
+    }
+    link.set(Some(NonNull::from(node)));
 }
 
 /// Takes out a node below this one, and below which there is none; nothing if there is none.
@@ -245,6 +282,26 @@ mod tests {
                 assert_eq!(intern(first).as_str(), first);
             }
         }
+    }
+
+    #[test]
+    fn trees_double_up_to_their_most() {
+        let mutator = mutator(Pacing::default());
+        let interner = Rc::new(Interner::default());
+        let texts: Vec<String> = (0..2 * MOST_TREES + 10).map(|number| format!("text {number}")).collect();
+        let mut kept: Vec<Str> = Vec::new();
+        for text in &texts {
+            kept.push(interner.intern(&mutator, text.as_str().into()).unwrap());
+            let trees = interner.trees.borrow().len();
+            assert_eq!(trees, kept.len().next_power_of_two().clamp(FIRST_TREES, MOST_TREES));
+        }
+        for (text, string) in texts.iter().zip(&kept) {
+            assert!(interner.intern(&mutator, text.as_str().into()).unwrap() == *string);
+        }
+        kept.clear();
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(interner.len(), 0);
+        assert!(interner.trees.borrow().iter().all(|link| link.get().is_none()));
     }
 
     #[test]

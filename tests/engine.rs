@@ -163,8 +163,9 @@ fn the_engine_counts_pages_and_blocks_of_each_class() {
     assert!(walk.len() > 20 && walk.iter().any(|class| class.0.is_none()), "{walk:?}");
     let after = engine::stats();
     for (stride, areas, used) in walk {
-        // Threads of other tests may still be ending, with a page of something small.
-        if stride.is_none_or(|stride| stride >= 512) {
+        // Threads of other tests may still be ending, with a page of something small; and where the engine serves the whole
+        // program, that frees pages too.
+        if stride.is_none_or(|stride| stride >= 512) && !cfg!(feature = "override") {
             let more = pages(&after, stride) - pages(&before, stride);
             assert!(more >= areas, "{areas} pages of {stride:?} bytes, and {more} more in the process");
         }

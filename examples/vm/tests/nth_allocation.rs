@@ -185,6 +185,10 @@ fn programs() -> Vec<Script> {
 fn any_allocation_of_the_programs_may_fail() {
     let most = if cfg!(small_tests) { 8 } else { 60 };
     for program in programs() {
+        // Takes no arguments that would make it shorter.
+        if cfg!(small_tests) && program.name == "closures" {
+            continue;
+        }
         for pacing in [Pacing::default(), Pacing::stress(), Pacing::eager()] {
             assert!(program.fail(most, pacing) >= 4);
         }

@@ -71,3 +71,15 @@ fn a_limit_below_what_the_machine_needs_is_said_at_once() {
         assert!(run.stderr.starts_with("Could not start: ") && run.stderr.contains("heap limit"), "{}", run.stderr);
     }
 }
+
+#[test]
+fn a_full_heap_has_room_for_the_line_that_clears_it() {
+    let texts: String = (0..10).map(|n| format!(" print \"{n}: {}\";", "long ".repeat(40))).collect();
+    let lines = format!(
+        "var last;\nwhile (true) {{ var next = List(); next.add(last); last = next; }}\n\
+         last = nil;{texts}\nprint \"cleared\";\n"
+    );
+    let run = Lox::with(&["--heap-limit=200KiB"]).input(lines).run();
+    assert_eq!(run.stderr, "Out of memory.\n[line 1] in script\n");
+    assert!(run.stdout.starts_with("0: long ") && run.stdout.ends_with("\ncleared\n"), "{}", run.stdout);
+}

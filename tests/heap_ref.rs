@@ -39,8 +39,7 @@ fn pooled(heaps: usize) -> usize {
 
 #[derive(Trace)]
 struct Link {
-    #[allow(dead_code, reason = "held")]
-    next: Option<Ref<Link>>,
+    _next: Option<Ref<Link>>,
 }
 
 /// What a container's memory of so many bytes counts for; one of no bytes has none.
@@ -53,7 +52,7 @@ fn count(layout: Layout) -> usize {
 }
 
 fn chain(mutator: &Mutator, links: usize) -> Option<Ref<Link>> {
-    (0..links).fold(None, |next, _| Some(mutator.alloc(Link { next }).unwrap()))
+    (0..links).fold(None, |next, _| Some(mutator.alloc(Link { _next: next }).unwrap()))
 }
 
 #[test]
@@ -206,8 +205,7 @@ fn a_container_pays_for_freeing() {
 struct Instance {
     #[trace(skip)]
     fields: Map<u32, Ref<Link>>,
-    #[allow(dead_code, reason = "held")]
-    next: Option<Ref<Instance>>,
+    _next: Option<Ref<Instance>>,
 }
 
 #[test]
@@ -216,8 +214,8 @@ fn a_map_in_a_field_dies_with_its_object_in_bounded_steps() {
     let mut root = None;
     for _ in 0..500 {
         let mut fields = map(&mutator);
-        fields.extend((0..10).map(|key| (key, mutator.alloc(Link { next: None }).unwrap())));
-        root = Some(mutator.alloc(Instance { fields, next: root }).unwrap());
+        fields.extend((0..10).map(|key| (key, mutator.alloc(Link { _next: None }).unwrap())));
+        root = Some(mutator.alloc(Instance { fields, _next: root }).unwrap());
     }
     assert!(block_bytes(&mutator) > 0);
     drop(root);
@@ -244,7 +242,7 @@ struct Wide {
 fn a_vector_in_the_heap_is_traced() {
     let mutator = attach();
     let mut slots = HeapVec::new_in(mutator.heap());
-    slots.extend((0..10_000).map(|index| (index % 2 == 0).then(|| mutator.alloc(Link { next: None }).unwrap())));
+    slots.extend((0..10_000).map(|index| (index % 2 == 0).then(|| mutator.alloc(Link { _next: None }).unwrap())));
     let shared = slots[0].clone();
     let wide = mutator.alloc(Wide { slots: RefCell::new(slots) }).unwrap();
     assert_eq!(mutator.metrics().live.now.objects, 5_001);
@@ -279,7 +277,7 @@ fn a_traced_vector_drops_what_is_not_a_reference() {
     let mut items = HeapVec::new_in(mutator.heap());
     items.extend((0..10).map(|index| Item {
         _counts: Counts(Rc::clone(&dropped), index == 3),
-        _link: mutator.alloc(Link { next: None }).unwrap(),
+        _link: mutator.alloc(Link { _next: None }).unwrap(),
     }));
     drop(mutator.alloc(items).unwrap());
     let collect = || mutator.collect(Budget::Unbounded);
@@ -404,7 +402,7 @@ fn several_mutators_on_one_thread_each_have_their_heap() {
     let runtime = Runtime::new().unwrap();
     let (first, second) = (runtime.attach().unwrap(), runtime.attach().unwrap());
     let mut map = map(&first);
-    map.extend((0..1_000u64).map(|key| (key, second.alloc(Link { next: None }).unwrap())));
+    map.extend((0..1_000u64).map(|key| (key, second.alloc(Link { _next: None }).unwrap())));
     assert_eq!((block_bytes(&second), first.metrics().allocated.objects), (0, 0));
     assert_eq!(block_bytes(&first), counted(map.allocation_size(), 16));
     drop(first);

@@ -268,9 +268,9 @@ pub(crate) const MOST_BYTES: usize = match 1usize.checked_shl(47) {
 
 /// Blocks of at least this many bytes are freed from a place that may wait.
 ///
-/// Below it a free is a microsecond or so on both engines. From 32 MiB on version 3 gives the pages back inside the call
-/// unless told otherwise (0.15 ms for 33 MiB), and what is too large for an arena is unmapped there whatever the options:
-/// 20 ms for 256 MiB. ARCHITECTURE.md has the table and the program that measured it.
+/// Below it a free touches the engine's own records alone. From 32 MiB on version 3 gives the pages back inside the call
+/// unless told otherwise (`arena_purge_immediate_size`), and what is too large for an arena is unmapped there whatever the options.
+/// Half of that is well on this side of it, on both engines.
 pub(crate) const LARGE: usize = 16 << 20;
 
 // SAFETY: 1: mi_free takes every block of the engine, of whichever heap, and calls nothing of ours.

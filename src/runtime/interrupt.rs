@@ -367,3 +367,82 @@ impl Interrupts {
         self.signal.close()
     }
 }
+
+impl Mutator {
+    /// Whether the program may go on: for a VM's loop, at backward jumps and at calls, and for long work outside of it. Uses up
+    /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that what comes from the engine
+    /// (forced calls, messages, panics of handlers of its hook) may wait for the next beat.
+    ///
+    /// ```
+    /// use mimalloc_runtime::{Interrupted, Runtime};
+    /// let mutator = Runtime::new()?.attach()?;
+    /// mutator.set_fuel(Some(1_000));
+    /// let mut rounds = 0;
+    /// let why = loop {
+    ///     match mutator.poll(1) {
+    ///         Ok(()) => rounds += 1, // ... one round of the program's loop ...
+    ///         Err(why) => break why,
+    ///     }
+    /// };
+    /// assert_eq!((why, rounds), (Interrupted::OutOfFuel, 1_000));
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    ///
+    /// A program is interrupted where it polls and nowhere else: code that does not, such as a native function that sorts a
+    /// list, should poll with what its work costs. In code that the crate has called (a handler, a request, a `Drop` within a step) it works
+    /// as everywhere and uses up the same fuel, but leaves [`Interrupted::Stopped`] for the program's own next poll to return too.
+    ///
+    /// # Errors
+    /// Of several reasons to stop the first of
+    /// - [`Interrupted::OutOfFuel`] when `cost` was more than the fuel that was left, and from then on, until
+    ///   [`set_fuel`](Mutator::set_fuel);
+    /// - [`Interrupted::Deadline`] when the beat that is the deadline has passed, until
+    ///   [`set_deadline`](Mutator::set_deadline);
+    /// - [`Interrupted::Stopped`] once after [`Interrupter::stop`];
+    /// - [`Interrupted::TimedOut`] when the clock was found to be past the time limit, until
+    ///   [`set_time_limit`](Mutator::set_time_limit).
+    ///
+    /// # Panics
+    /// As [`safepoint`](Mutator::safepoint).
+    ///
+    /// # Cost
+    /// A subtraction, three loads and two branches when there is nothing to do, with whatever limits. With a time limit the clock
+    /// is read every 25 to 100 us.
+    #[inline(always)]
+    pub fn poll(&self, cost: u32) -> Result<(), Interrupted> {
+        if self.state().spend(cost) { self.state().poll_closer(self) } else { Ok(()) }
+    }
+
+    /// Sets how much fuel [`poll`](Mutator::poll) may use up; `None` for no limit. Exact: the poll that finds too little is the same in
+    /// every run, on every machine, whatever other limits there are. Its unit is the embedder's.
+    pub fn set_fuel(&self, fuel: Option<u64>) {
+        self.state().interrupts().set_fuel(fuel);
+    }
+
+    /// The fuel that is left; `None` without a limit.
+    pub fn fuel(&self) -> Option<u64> {
+        self.state().interrupts().fuel()
+    }
+
+    /// Sets a limit on time, from now on; `None` for none. [`poll`](Mutator::poll) returns [`Interrupted::TimedOut`] from the first
+    /// reading of the clock after it on, until a limit is set anew.
+    ///
+    /// There is no thread that watches. Polls read the clock each time that a certain sum of costs is used up, which is chosen so
+    /// that it takes 25 to 100 us, by how long the last took. So it comes late by about that; by as much as a poll becomes slower, for
+    /// its cost, from one reading to the next; and by as long as the program does not poll. Polls that cost nothing never
+    /// read it. The rest of the program goes by no clock: neither fuel nor beats depend on when it is read.
+    pub fn set_time_limit(&self, limit: Option<Duration>) {
+        self.state().interrupts().set_time_limit(limit);
+    }
+
+    /// Something with which other threads interrupt this mutator.
+    pub fn interrupter(&self) -> Interrupter {
+        self.state().interrupts().interrupter()
+    }
+
+    /// Takes back a stop ([`Interrupter::stop`]) that no poll has returned, and says whether there was one. For a VM that begins
+    /// another program, so that it does not end by a stop that was meant for the last.
+    pub fn clear_stop(&self) -> bool {
+        self.state().interrupts().clear_stop()
+    }
+}

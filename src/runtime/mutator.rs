@@ -5,7 +5,6 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use std::time::Duration;
 
 use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
 use crate::engine::{Area, EngineStats};
@@ -21,18 +20,13 @@ use super::handle::{Allocation, Ref};
 use super::heap::{Heap, MOST_BYTES, RemoteFree};
 #[cfg(feature = "allocator_api2")]
 use super::heap_ref::HeapRef;
+#[cfg(doc)]
 use super::interrupt::{Interrupted, Interrupter};
-#[cfg(doc)]
-use super::metrics::Rung;
 use super::metrics::{Cause, Metrics, Step};
-use super::pressure::Pressure;
-#[cfg(doc)]
-use super::pressure::PressureLevel;
 use super::setup::Attach;
 use super::state::{State, resume_if_possible};
 use super::subscribers::{Subscription, When};
 use super::thread;
-use super::wall::Wall;
 use super::watch::Watch;
 
 /// A VM thread: its heap, its heartbeat, and its queue of dead objects. Bound to the thread that attached it.
@@ -170,85 +164,6 @@ impl Mutator {
         progress
     }
 
-    // ---- interruption ----
-
-    /// Whether the program may go on: for a VM's loop, at backward jumps and at calls, and for long work outside of it. Uses up
-    /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that what comes from the engine
-    /// (forced calls, messages, panics of handlers of its hook) may wait for the next beat.
-    ///
-    /// ```
-    /// use mimalloc_runtime::{Interrupted, Runtime};
-    /// let mutator = Runtime::new()?.attach()?;
-    /// mutator.set_fuel(Some(1_000));
-    /// let mut rounds = 0;
-    /// let why = loop {
-    ///     match mutator.poll(1) {
-    ///         Ok(()) => rounds += 1, // ... one round of the program's loop ...
-    ///         Err(why) => break why,
-    ///     }
-    /// };
-    /// assert_eq!((why, rounds), (Interrupted::OutOfFuel, 1_000));
-    /// # Ok::<(), mimalloc_runtime::Error>(())
-    /// ```
-    ///
-    /// A program is interrupted where it polls and nowhere else: code that does not, such as a native function that sorts a
-    /// list, should poll with what its work costs. In code that the crate has called (a handler, a request, a `Drop` within a step) it works
-    /// as everywhere and uses up the same fuel, but leaves [`Interrupted::Stopped`] for the program's own next poll to return too.
-    ///
-    /// # Errors
-    /// Of several reasons to stop the first of
-    /// - [`Interrupted::OutOfFuel`] when `cost` was more than the fuel that was left, and from then on, until
-    ///   [`set_fuel`](Mutator::set_fuel);
-    /// - [`Interrupted::Deadline`] when the beat that is the deadline has passed, until
-    ///   [`set_deadline`](Mutator::set_deadline);
-    /// - [`Interrupted::Stopped`] once after [`Interrupter::stop`];
-    /// - [`Interrupted::TimedOut`] when the clock was found to be past the time limit, until
-    ///   [`set_time_limit`](Mutator::set_time_limit).
-    ///
-    /// # Panics
-    /// As [`safepoint`](Mutator::safepoint).
-    ///
-    /// # Cost
-    /// A subtraction, three loads and two branches when there is nothing to do, with whatever limits. With a time limit the clock
-    /// is read every 25 to 100 us.
-    #[inline(always)]
-    pub fn poll(&self, cost: u32) -> Result<(), Interrupted> {
-        if self.state().spend(cost) { self.state().poll_closer(self) } else { Ok(()) }
-    }
-
-    /// Sets how much fuel [`poll`](Mutator::poll) may use up; `None` for no limit. Exact: the poll that finds too little is the same in
-    /// every run, on every machine, whatever other limits there are. Its unit is the embedder's.
-    pub fn set_fuel(&self, fuel: Option<u64>) {
-        self.state().interrupts().set_fuel(fuel);
-    }
-
-    /// The fuel that is left; `None` without a limit.
-    pub fn fuel(&self) -> Option<u64> {
-        self.state().interrupts().fuel()
-    }
-
-    /// Sets a limit on time, from now on; `None` for none. [`poll`](Mutator::poll) returns [`Interrupted::TimedOut`] from the first
-    /// reading of the clock after it on, until a limit is set anew.
-    ///
-    /// There is no thread that watches. Polls read the clock each time that a certain sum of costs is used up, which is chosen so
-    /// that it takes 25 to 100 us, by how long the last took. So it comes late by about that; by as much as a poll becomes slower, for
-    /// its cost, from one reading to the next; and by as long as the program does not poll. Polls that cost nothing never
-    /// read it. The rest of the program goes by no clock: neither fuel nor beats depend on when it is read.
-    pub fn set_time_limit(&self, limit: Option<Duration>) {
-        self.state().interrupts().set_time_limit(limit);
-    }
-
-    /// Something with which other threads interrupt this mutator.
-    pub fn interrupter(&self) -> Interrupter {
-        self.state().interrupts().interrupter()
-    }
-
-    /// Takes back a stop ([`Interrupter::stop`]) that no poll has returned, and says whether there was one. For a VM that begins
-    /// another program, so that it does not end by a stop that was meant for the last.
-    pub fn clear_stop(&self) -> bool {
-        self.state().interrupts().clear_stop()
-    }
-
     // ---- raw blocks ----
 
     /// A block of raw memory, for a VM's own buffers. Charged to the heartbeat like an object.
@@ -315,115 +230,6 @@ impl Mutator {
     /// Something with which other threads can free this mutator's raw blocks.
     pub fn remote_free(&self) -> RemoteFree {
         RemoteFree { freed: self.state().elsewhere().clone() }
-    }
-
-    // ---- limits ----
-
-    /// Bytes of all blocks in use: objects live, pending and given up, and raw blocks, containers that lie in the heap included
-    /// (how blocks are counted, [`Metrics`] says).
-    pub fn in_use(&self) -> u64 {
-        self.state().in_use()
-    }
-
-    /// The limit on the bytes in use.
-    pub fn limit(&self) -> Option<u64> {
-        self.state().limit()
-    }
-
-    /// Sets the limit on the bytes in use; `None` for none. It may be less than what is in use: then nothing is allocated until
-    /// enough has become free.
-    ///
-    /// An allocation with which more would be in use, blocks kept at hand included, first tries to make room ([`Rung`]): what
-    /// is dead is freed, as much as is needed; then the handlers of [`on_pressure`](Mutator::on_pressure) are called. If that does not help it
-    /// is refused with [`OutOfMemory`]. While a block is made larger, both sizes count. One that is made smaller is never refused.
-    ///
-    /// # Cost
-    /// None on the allocation path. Near the limit the slow path is taken more often: at least once for as many bytes
-    /// as there are left, kept blocks taken off.
-    ///
-    /// ```
-    /// # use mimalloc_runtime::Runtime;
-    /// let mutator = Runtime::new()?.attaching().limit(Some(1 << 20)).attach()?;
-    /// let mut texts = Vec::new();
-    /// while let Ok(text) = mutator.alloc_tail_copy((), b"a text of its own") {
-    ///     texts.push(text);
-    /// }
-    /// assert!(mutator.in_use() <= 1 << 20);
-    /// drop(texts);
-    /// assert!(mutator.alloc([0u8; 1000]).is_ok()); // what is dead makes room
-    /// # Ok::<(), mimalloc_runtime::Error>(())
-    /// ```
-    pub fn set_limit(&self, bytes: Option<u64>) {
-        self.state().set_limit(bytes);
-    }
-
-    /// Calls `handler` when memory is short, for as long as the mutator is attached or until
-    /// [`unsubscribe`](Mutator::unsubscribe):
-    ///
-    /// - when the bytes in use reach a threshold ([`PressureLevel::High`], [`PressureLevel::Critical`]), on the allocation path as
-    ///   a beat handler is; again only when they have been below it by a sixteenth of the limit;
-    /// - when an allocation finds no room ([`PressureLevel::Full`]), by the limit or in the engine. What the handler drops may
-    ///   make room: the allocation is tried once more.
-    ///
-    /// It may do what a beat handler may do (the crate has a [table](crate#what-a-handler-may-do)), also raise the limit. While it
-    /// runs it is not called anew.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutOfMemory`].
-    ///
-    /// ```
-    /// # use mimalloc_runtime::{PressureLevel, Runtime};
-    /// # use std::{cell::RefCell, rc::Rc};
-    /// let mutator = Runtime::new()?.attaching().limit(Some(64 << 10)).attach()?;
-    /// let cache = Rc::new(RefCell::new(Vec::new()));
-    /// let emptied = Rc::clone(&cache);
-    /// mutator.on_pressure(move |_, pressure| {
-    ///     if pressure.level == PressureLevel::Full {
-    ///         emptied.borrow_mut().clear();
-    ///     }
-    /// })?;
-    /// for number in 0..1_000 {
-    ///     let value = mutator.alloc([number; 100]).expect("the cache makes room");
-    ///     cache.borrow_mut().push(value);
-    /// }
-    /// # drop(cache);
-    /// # Ok::<(), mimalloc_runtime::Error>(())
-    /// ```
-    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Result<Subscription, Error> {
-        self.state().subscribe_to_pressure(fallible::boxed(handler)?)
-    }
-
-    /// Lets the `nth` allocation from now on fail, once, as if there were no room whatever is tried; 0 for none. Returns how many
-    /// allocations were left of a count that was set before: 0 when that has failed.
-    ///
-    /// For tests of what a program does when memory runs out: run it for `nth` = 1, 2, and so on, until the count is not used up.
-    /// Objects, raw blocks and containers of the heap count alike; what Rust's global allocator does, does not. Meanwhile
-    /// each allocation takes the slow path.
-    ///
-    /// ```
-    /// # use mimalloc_runtime::Runtime;
-    /// let mutator = Runtime::new()?.attach()?;
-    /// let program = || {
-    ///     let first = mutator.alloc(1).ok()?;
-    ///     mutator.alloc((first, 2)).ok()
-    /// };
-    /// let mut failures = 0;
-    /// for nth in 1.. {
-    ///     mutator.fail_allocation(nth);
-    ///     let result = program();
-    ///     if mutator.fail_allocation(0) > 0 {
-    ///         assert!(result.is_some());
-    ///         break;
-    ///     }
-    ///     failures += 1;
-    ///     assert!(result.is_none());
-    ///     assert_eq!(mutator.in_use(), 0);
-    /// }
-    /// assert_eq!(failures, 2);
-    /// # Ok::<(), mimalloc_runtime::Error>(())
-    /// ```
-    pub fn fail_allocation(&self, nth: u64) -> u64 {
-        self.state().fail_allocation(nth)
     }
 
     // ---- beats and reports ----
@@ -563,11 +369,6 @@ impl Mutator {
     /// The engine copies some kilobytes.
     pub fn engine_stats(&self) -> Result<EngineStats, Error> {
         self.state().heap.stats()
-    }
-
-    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses: at least what was asked for. `None` if it has none.
-    pub fn wall(&self) -> Option<u64> {
-        self.state().heap.wall().map(Wall::bytes)
     }
 
     /// The areas of this mutator's heap: how the engine has laid out its blocks, by size, and how full they are.

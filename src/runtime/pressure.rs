@@ -1,6 +1,17 @@
-//! Memory pressure: how near a mutator is to its limit.
+//! Limits of memory: how near a mutator is to its own, and who is told.
 
+#[cfg(doc)]
+use crate::error::OutOfMemory;
 use crate::error::{Error, ErrorKind};
+use crate::fallible;
+
+#[cfg(doc)]
+use super::metrics::{Metrics, Rung};
+use super::mutator::Mutator;
+#[cfg(doc)]
+use super::setup::Attach;
+use super::subscribers::Subscription;
+use super::wall::Wall;
 
 /// How near to its limit a mutator is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -92,6 +103,120 @@ impl Thresholds {
     /// The bytes to the next threshold, if there is one.
     pub(super) fn to_next(self, limit: u64, bytes: u64) -> Option<u64> {
         self.of(limit).into_iter().find_map(|(threshold, _)| threshold.checked_sub(bytes).filter(|bytes| *bytes > 0))
+    }
+}
+
+impl Mutator {
+    /// Bytes of all blocks in use: objects live, pending and given up, and raw blocks, containers that lie in the heap included
+    /// (how blocks are counted, [`Metrics`] says).
+    pub fn in_use(&self) -> u64 {
+        self.state().in_use()
+    }
+
+    /// The limit on the bytes in use.
+    pub fn limit(&self) -> Option<u64> {
+        self.state().limit()
+    }
+
+    /// Sets the limit on the bytes in use; `None` for none. It may be less than what is in use: then nothing is allocated until
+    /// enough has become free.
+    ///
+    /// An allocation with which more would be in use, blocks kept at hand included, first tries to make room ([`Rung`]): what
+    /// is dead is freed, as much as is needed; then the handlers of [`on_pressure`](Mutator::on_pressure) are called. If that does not help it
+    /// is refused with [`OutOfMemory`]. While a block is made larger, both sizes count. One that is made smaller is never refused.
+    ///
+    /// # Cost
+    /// None on the allocation path. Near the limit the slow path is taken more often: at least once for as many bytes
+    /// as there are left, kept blocks taken off.
+    ///
+    /// ```
+    /// # use mimalloc_runtime::Runtime;
+    /// let mutator = Runtime::new()?.attaching().limit(Some(1 << 20)).attach()?;
+    /// let mut texts = Vec::new();
+    /// while let Ok(text) = mutator.alloc_tail_copy((), b"a text of its own") {
+    ///     texts.push(text);
+    /// }
+    /// assert!(mutator.in_use() <= 1 << 20);
+    /// drop(texts);
+    /// assert!(mutator.alloc([0u8; 1000]).is_ok()); // what is dead makes room
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.state().set_limit(bytes);
+    }
+
+    /// Calls `handler` when memory is short, for as long as the mutator is attached or until
+    /// [`unsubscribe`](Mutator::unsubscribe):
+    ///
+    /// - when the bytes in use reach a threshold ([`PressureLevel::High`], [`PressureLevel::Critical`]), on the allocation path as
+    ///   a beat handler is; again only when they have been below it by a sixteenth of the limit;
+    /// - when an allocation finds no room ([`PressureLevel::Full`]), by the limit or in the engine. What the handler drops may
+    ///   make room: the allocation is tried once more.
+    ///
+    /// It may do what a beat handler may do (the crate has a [table](crate#what-a-handler-may-do)), also raise the limit. While it
+    /// runs it is not called anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`].
+    ///
+    /// ```
+    /// # use mimalloc_runtime::{PressureLevel, Runtime};
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// let mutator = Runtime::new()?.attaching().limit(Some(64 << 10)).attach()?;
+    /// let cache = Rc::new(RefCell::new(Vec::new()));
+    /// let emptied = Rc::clone(&cache);
+    /// mutator.on_pressure(move |_, pressure| {
+    ///     if pressure.level == PressureLevel::Full {
+    ///         emptied.borrow_mut().clear();
+    ///     }
+    /// })?;
+    /// for number in 0..1_000 {
+    ///     let value = mutator.alloc([number; 100]).expect("the cache makes room");
+    ///     cache.borrow_mut().push(value);
+    /// }
+    /// # drop(cache);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn on_pressure(&self, handler: impl FnMut(&Mutator, Pressure) + 'static) -> Result<Subscription, Error> {
+        self.state().subscribe_to_pressure(fallible::boxed(handler)?)
+    }
+
+    /// Lets the `nth` allocation from now on fail, once, as if there were no room whatever is tried; 0 for none. Returns how many
+    /// allocations were left of a count that was set before: 0 when that has failed.
+    ///
+    /// For tests of what a program does when memory runs out: run it for `nth` = 1, 2, and so on, until the count is not used up.
+    /// Objects, raw blocks and containers of the heap count alike; what Rust's global allocator does, does not. Meanwhile
+    /// each allocation takes the slow path.
+    ///
+    /// ```
+    /// # use mimalloc_runtime::Runtime;
+    /// let mutator = Runtime::new()?.attach()?;
+    /// let program = || {
+    ///     let first = mutator.alloc(1).ok()?;
+    ///     mutator.alloc((first, 2)).ok()
+    /// };
+    /// let mut failures = 0;
+    /// for nth in 1.. {
+    ///     mutator.fail_allocation(nth);
+    ///     let result = program();
+    ///     if mutator.fail_allocation(0) > 0 {
+    ///         assert!(result.is_some());
+    ///         break;
+    ///     }
+    ///     failures += 1;
+    ///     assert!(result.is_none());
+    ///     assert_eq!(mutator.in_use(), 0);
+    /// }
+    /// assert_eq!(failures, 2);
+    /// # Ok::<(), mimalloc_runtime::Error>(())
+    /// ```
+    pub fn fail_allocation(&self, nth: u64) -> u64 {
+        self.state().fail_allocation(nth)
+    }
+
+    /// How many bytes the [wall](Attach::wall) of this mutator's heap encloses: at least what was asked for. `None` if it has none.
+    pub fn wall(&self) -> Option<u64> {
+        self.state().heap.wall().map(Wall::bytes)
     }
 }
 

@@ -325,7 +325,7 @@ impl Attach {
     /// [`ErrorKind::InvalidSetting`] for 0 and for more than the address space has. Whether a wall is to be had turns out in
     /// [`attach`](Attach::attach).
     pub fn wall(self, bytes: Option<u64>) -> Result<Attach, Error> {
-        bytes.map_or(Ok(()), Wall::check)?;
+        bytes.map(Wall::size).transpose()?;
         Ok(Attach { limits: Limits { wall: bytes, ..self.limits }, ..self })
     }
 

@@ -66,21 +66,19 @@ static RESERVED: Mutex<Reserved> = Mutex::new(Reserved {
 });
 
 impl Wall {
-    /// Checks a size.
-    pub(super) fn check(bytes: u64) -> Result<(), Error> {
-        match rounded(bytes) {
-            Some(_) => Ok(()),
-            None => Err(Error::new(
+    /// The size of a wall for so many bytes.
+    pub(super) fn size(bytes: u64) -> Result<usize, Error> {
+        rounded(bytes).ok_or_else(|| {
+            Error::new(
                 ErrorKind::InvalidSetting,
                 format!("a wall of {bytes} bytes was asked for: give at least 1, and less than the address space"),
-            )),
-        }
+            )
+        })
     }
 
     /// A wall of at least so many bytes: a free one of that size, a new one, or the smallest free one that is larger.
     pub(super) fn take(asked: u64) -> Result<Wall, Error> {
-        Wall::check(asked)?;
-        let bytes = rounded(asked).expect("checked");
+        let bytes = Wall::size(asked)?;
         free_stranded();
         // Lists grow under the lock: no handler may come to want it too.
         heartbeat::quietly(|| {

@@ -15,13 +15,16 @@ use crate::runtime::metrics::{Cause, Ladder, Rung};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::pressure::{Pressure, PressureLevel};
 use crate::runtime::subscribers::{Call, PressureHandler};
-
 use crate::runtime::wall::Wall;
 
 use super::State;
 
 /// No limit.
 pub(super) const NONE: u64 = u64::MAX;
+
+fn option(limit: u64) -> Option<u64> {
+    (limit < NONE).then_some(limit)
+}
 
 /// A threshold is told again when the bytes in use have been below it by this part of the limit.
 const REARM: u64 = 16;
@@ -45,7 +48,7 @@ impl State {
     }
 
     pub(in crate::runtime) fn limit(&self) -> Option<u64> {
-        Some(self.limit.get()).filter(|limit| *limit < NONE)
+        option(self.limit.get())
     }
 
     /// Where the bytes in use end: at the limit, or when the heap's wall is full. That the engine finds out, as not all that is counted
@@ -202,8 +205,7 @@ impl State {
 
     /// Calls the handlers of memory pressure. One that is being called already is not called anew. False if there was none.
     fn tell_pressure(&self, level: PressureLevel, needed: u64) -> bool {
-        let pressure =
-            Pressure { level, in_use: self.in_use(), limit: Some(self.cap()).filter(|cap| *cap < NONE), needed };
+        let pressure = Pressure { level, in_use: self.in_use(), limit: option(self.cap()), needed };
         // SAFETY: this state, which an allocation is being made from and so is alive.
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
         let called = Cell::new(false);

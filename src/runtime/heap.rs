@@ -23,8 +23,9 @@ pub(crate) struct IdleHeap {
     wall: Option<Wall>,
 }
 
-// SAFETY: where heaps are bound to their thread, none is ever idle (`Heap::release` gives it up there); elsewhere the
-// engine lets any thread take a heap up.
+// SAFETY: where heaps are bound to their thread, one is idle only from its making until it is taken up or destroyed, within one call
+// of that thread (`Pool::take`, `Heap::walled`; `Heap::release` gives it up there); elsewhere the engine lets any thread take a heap
+// up.
 unsafe impl Send for IdleHeap {}
 
 impl IdleHeap {

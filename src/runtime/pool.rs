@@ -40,10 +40,10 @@ impl Pool {
             Ok(idle.heaps.pop())
         })?;
         let made = match idle {
-            Some(idle) => Ok(idle),
-            None => IdleHeap::new().map(|heap| (heap, Leftovers::default())),
+            Some((heap, left)) => Ok((heap, left, false)),
+            None => IdleHeap::new().map(|heap| (heap, Leftovers::default(), true)),
         };
-        let (idle, mut left) = made.inspect_err(|_| self.forgo())?;
+        let (idle, mut left, is_new) = made.inspect_err(|_| self.forgo())?;
         left.look();
         let taken = match left.reserve() {
             Ok(()) => Heap::take_up(idle),
@@ -52,8 +52,15 @@ impl Pool {
         match taken {
             Ok(heap) => Ok((heap, left)),
             Err((idle, error)) => {
-                // SAFETY: nobody has allocated from it since, so that its leftovers still tell of all.
-                unsafe { self.give_back(idle, left) };
+                if is_new {
+                    // Not to the pool: where heaps are bound to their thread none may ever be in it.
+                    // SAFETY: made above, and nothing has been allocated from it since.
+                    unsafe { idle.destroy() };
+                    self.forgo();
+                } else {
+                    // SAFETY: nobody has allocated from it since it was taken, so that its leftovers still tell of all.
+                    unsafe { self.give_back(idle, left) };
+                }
                 Err(error)
             }
         }

@@ -83,7 +83,7 @@
 //! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
 //! | the same, [`HookCall::Forced`] | inside the engine, in [`release_memory`](Mutator::release_memory) and when memory has run out | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | the same |
 //! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
-//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint that is not itself within code of this table | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
+//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint that is not itself within code of this table, of whichever mutator | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
 //! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
 //!
 //! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
@@ -156,6 +156,7 @@ mod registry;
 mod runtime;
 pub mod sys;
 mod traced;
+mod within;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,

@@ -19,6 +19,7 @@ use crate::heartbeat;
 use crate::registry::Registry;
 use crate::sys;
 use crate::traced::event;
+use crate::within::within;
 
 /// What kind of message it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,7 +173,7 @@ pub fn deliver_messages() {
     };
     let mut first_panic = None;
     let mut guarded = |tell: &dyn Fn()| {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+        if let Err(payload) = within(|| catch_unwind(AssertUnwindSafe(tell))) {
             // The others are told all the same; of several panics the first counts. Dropping a payload may panic again.
             match &first_panic {
                 None => first_panic = Some(payload),

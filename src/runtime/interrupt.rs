@@ -80,8 +80,8 @@ impl Interrupter {
     ///
     /// Requests run in the order in which they came, each once. One that is made by a request waits for the next poll. They may
     /// do anything that code on that thread may do: allocate, collect, poll, ask for more. They do not run where the poll is
-    /// within code that the crate has called, such as a handler or a `Drop`, but when the program itself polls again. A panic
-    /// comes out of the poll or safepoint, when all requests have run.
+    /// within code that the crate has called, such as a handler or a `Drop`, of whichever mutator of the thread, but when the program
+    /// itself polls again. A panic comes out of the poll or safepoint, when all requests have run.
     ///
     /// When it runs is up to the threads: what it allocates or polls moves the program's beats and fuel.
     ///
@@ -217,8 +217,6 @@ pub(super) struct Interrupts {
     reserve: Cell<Option<u64>>,
     time: Cell<Option<TimeLimit>>,
     signal: TryArc<Signal>,
-    /// Whether news are being told and requests run.
-    pub(super) serving: Cell<bool>,
 }
 
 impl Interrupts {
@@ -229,7 +227,6 @@ impl Interrupts {
             reserve: Cell::new(None),
             time: Cell::new(None),
             signal: TryArc::new(signal)?,
-            serving: Cell::new(false),
         })
     }
 
@@ -389,8 +386,8 @@ impl Mutator {
     /// ```
     ///
     /// A program is interrupted where it polls and nowhere else: code that does not, such as a native function that sorts a
-    /// list, should poll with what its work costs. In code that the crate has called (a handler, a request, a `Drop` within a step) it works
-    /// as everywhere and uses up the same fuel, but leaves [`Interrupted::Stopped`] for the program's own next poll to return too.
+    /// list, should poll with what its work costs. In code that the crate has called (a handler, a request, a `Drop` within a step), for this
+    /// mutator or another one of the thread, it works as everywhere and uses up the same fuel, but leaves [`Interrupted::Stopped`] for the program's own next poll to return too.
     ///
     /// # Errors
     /// Of several reasons to stop the first of

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use mimalloc_runtime::{Budget, ErrorKind, HookCall, Interrupted, Mutator, Runtime, Trace, When, sys};
+use mimalloc_runtime::{
+    Budget, ErrorKind, HookCall, Interrupted, Mutator, Pressure, PressureLevel, Runtime, Trace, When, sys,
+};
 
 use crate::graph::node;
 use crate::orders::in_the_hook;
@@ -446,6 +448,52 @@ fn a_handler_may_poll() {
     assert_eq!(mutator.poll(1), Err(Interrupted::OutOfFuel));
     mutator.set_fuel(None);
     assert_eq!(mutator.poll(1), Err(Interrupted::Deadline { deadline: 4, beats: 4 }));
+}
+
+/// Where the engine has no memory a handler is called outside of a poll.
+#[test]
+fn a_pressure_handler_may_poll_when_the_engine_has_no_memory() {
+    let mutator = Runtime::new().unwrap().attaching().wall(Some(32 << 20)).unwrap().attach().unwrap();
+    let (polled, ran) = (Rc::new(RefCell::new(Vec::new())), Arc::new(AtomicU32::new(0)));
+    let seen = Rc::clone(&polled);
+    let handler = move |mutator: &Mutator, pressure: Pressure| {
+        if pressure.level == PressureLevel::Full {
+            mutator.safepoint();
+            seen.borrow_mut().push(mutator.poll(1));
+        }
+    };
+    mutator.on_pressure(handler).unwrap();
+    let requested = Arc::clone(&ran);
+    mutator.interrupter().stop();
+    assert!(mutator.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)).is_ok());
+    assert!(mutator.alloc_tail((), 40 << 20, |_| 0u8).is_err());
+    assert_eq!(*polled.borrow(), [Err(Interrupted::Stopped)]);
+    assert_eq!(ran.load(Ordering::Relaxed), 0, "nor is this a place for a request");
+    assert_eq!((mutator.poll(1), ran.load(Ordering::Relaxed)), (Err(Interrupted::Stopped), 1));
+    assert_eq!(mutator.poll(1), Ok(()));
+}
+
+/// The program of another mutator of the thread stands where it stood before the handler was called.
+#[test]
+fn a_handler_may_poll_another_mutator() {
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
+    let (another, ran) = (Rc::new(attach()), Arc::new(AtomicU32::new(0)));
+    let (polled, polls) = (Rc::new(RefCell::new(Vec::new())), Rc::clone(&another));
+    let seen = Rc::clone(&polled);
+    let handler = move |_: &Mutator, _| {
+        polls.safepoint();
+        polls.collect(Budget::Unbounded);
+        seen.borrow_mut().push(polls.poll(1));
+    };
+    mutator.on_beat(When::Every(1), handler).unwrap();
+    let requested = Arc::clone(&ran);
+    another.interrupter().stop();
+    assert!(another.interrupter().run_at_safepoint(move |_| _ = requested.fetch_add(1, Ordering::Relaxed)).is_ok());
+    mutator.charge(1024);
+    assert_eq!((polled.borrow().as_slice(), ran.load(Ordering::Relaxed)), (&[Err(Interrupted::Stopped)][..], 0));
+    assert_eq!((another.poll(1), ran.load(Ordering::Relaxed)), (Err(Interrupted::Stopped), 1));
+    mutator.charge(1024);
+    assert_eq!(polled.borrow()[1..], [Ok(())]);
 }
 
 /// A step is no place for what a safepoint does: it waits.

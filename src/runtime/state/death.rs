@@ -47,7 +47,7 @@ impl State {
         let was_empty = !this.pending.has_work();
         if quick.units > 1 && !this.retires_now.get() && this.pending.is_idle() {
             // SAFETY: dead (1), simple with slots, from this heap.
-            this.guarded(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
+            this.caught(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
             if !this.attached.get() {
                 // A referent was another mutator's, and what died of it has detached this one.
                 // SAFETY: handed on (2).

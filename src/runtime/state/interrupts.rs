@@ -6,6 +6,7 @@ use crate::engine::{deliver_messages, has_messages};
 use crate::heartbeat;
 use crate::runtime::interrupt::{Interrupted, Interrupts};
 use crate::runtime::mutator::Mutator;
+use crate::within;
 
 use super::State;
 
@@ -54,9 +55,10 @@ impl State {
         Ok(())
     }
 
-    /// Whether what polls is code that the crate has called: a handler, an observer, a request, a `Drop` within a step.
+    /// Whether what polls is code that the crate has called, for this mutator or another one of the thread: a handler, an observer, a
+    /// request, a `Drop` within a step.
     fn is_within(&self) -> bool {
-        self.polling.get() || self.pins.get() > 0 || self.interrupts.serving.get() || heartbeat::in_handler()
+        within::is_within() || self.pending.is_draining() || heartbeat::in_handler()
     }
 
     /// What a safepoint does besides settling. `mutator` is this state's.
@@ -74,17 +76,13 @@ impl State {
             return;
         }
         self.interrupts.lower_news();
-        {
-            let within = self.is_within();
-            let _serving = Serving::begin(&self.interrupts);
-            if !within {
-                for request in self.interrupts.take_requests() {
-                    self.guarded(|| request(mutator));
-                }
+        if !self.is_within() {
+            for request in self.interrupts.take_requests() {
+                self.guarded(|| request(mutator));
             }
-            heartbeat::take_unseen_forced();
-            deliver_messages();
         }
+        heartbeat::take_unseen_forced();
+        deliver_messages();
         if let Some(payload) = self.take_parked_panic().or_else(heartbeat::take_parked_panic) {
             resume_unwind(payload);
         }
@@ -113,25 +111,7 @@ impl State {
     /// Drops the requests that nobody will run.
     pub(super) fn close_requests(&self) {
         for request in self.interrupts.close() {
-            self.guarded(|| drop(request));
+            self.drop_guarded(request);
         }
-    }
-}
-
-/// News are being told for as long as it lives, also when that panics.
-struct Serving<'a> {
-    interrupts: &'a Interrupts,
-    before: bool,
-}
-
-impl Serving<'_> {
-    fn begin(interrupts: &Interrupts) -> Serving<'_> {
-        Serving { interrupts, before: interrupts.serving.replace(true) }
-    }
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        self.interrupts.serving.set(self.before);
     }
 }

@@ -17,6 +17,7 @@ use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::error::Error;
 use crate::fallible::TryArc;
 use crate::heartbeat::Clock;
+use crate::within::within;
 
 use super::heap::{FreedElsewhere, Heap};
 use super::interrupt::Interrupts;
@@ -150,6 +151,11 @@ impl State {
 
     /// Runs code of the user's. The first panic is kept for the next safepoint.
     fn guarded(&self, f: impl FnOnce()) -> Outcome {
+        within(|| self.caught(f))
+    }
+
+    /// The half of it for what calls nothing of the user's but a `trace`.
+    fn caught(&self, f: impl FnOnce()) -> Outcome {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,
             Err(payload) => {

@@ -82,9 +82,9 @@
 //! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
 //! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
 //! | the same, [`HookCall::Forced`] | inside the engine, in [`release_memory`](Mutator::release_memory) and when memory has run out | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | the same |
-//! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
-//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint that is not itself within code of this table, of whichever mutator | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
-//! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
+//! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint ⁴ | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
+//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint ⁴ | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
+//! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint ⁴ or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
 //!
 //! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
 //! the thread that nobody has borrowed; subscribe and unsubscribe, register and remove handlers, set an observer, also concerning
@@ -96,6 +96,7 @@
 //!    dropped under [`Schedule::Eager`], and where a container allocates through a `HeapRef`, nobody needs to.
 //! 3. For the next safepoint of the mutator, or of the thread for the handlers of the engine's hook: [`Mutator::poll`],
 //!    [`safepoint`](Mutator::safepoint), [`collect`](Mutator::collect), [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
+//! 4. One that is not itself within code of this table, of whichever mutator of the thread: there all of this waits.
 //!
 //! Whatever runs *within* a deferred-free handler, such as a `Drop` in a step that it takes, is bound by its row. The tests are in
 //! `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a `HeapRef`, and

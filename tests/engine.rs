@@ -12,7 +12,7 @@ use std::time::Duration;
 use mimalloc_runtime::engine::{
     self, HugePages, Message, MessageHandler, MessageKind, ProfilerSettings, Reserve, SizeClass,
 };
-use mimalloc_runtime::{ErrorKind, Mutator, Ref, Runtime, sys};
+use mimalloc_runtime::{ErrorKind, HookCall, Mutator, Ref, Runtime, When, register_deferred_free, sys};
 
 const V2: bool = cfg!(feature = "v2");
 
@@ -292,6 +292,35 @@ fn a_handler_that_panics_keeps_nobody_from_being_told() {
     assert!(heard.lock().unwrap().len() > 5);
     mutator.safepoint();
     drop(panics);
+}
+
+/// One panic comes out of a safepoint. Those of others wait for the next one, and so for the next poll.
+#[test]
+fn of_panics_that_come_together_none_is_lost() {
+    let _alone = alone();
+    for polls in [false, true] {
+        let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
+        let _message = engine::on_message(|_| panic!("of a message")).unwrap();
+        let forced = |call| assert!(call != HookCall::ForcedElsewhere, "of a forced call");
+        let _forced = register_deferred_free(forced).unwrap();
+        mutator.on_beat(When::Every(1), |_, _| panic!("of a beat")).unwrap();
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            // SAFETY: may be called by anyone at any time.
+            unsafe { sys::mi_collect(true) };
+            // SAFETY: a size that no engine has.
+            assert!(unsafe { sys::mi_malloc(usize::MAX / 2) }.is_null());
+            mutator.charge(1024);
+            for _ in 0..4 {
+                let tells = || if polls { mutator.poll(1).unwrap() } else { mutator.safepoint() };
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(tells)) {
+                    told.push(*payload.downcast::<&str>().unwrap());
+                }
+            }
+        }
+        let all = ["of a message", "of a beat", "of a forced call"];
+        assert_eq!(told, [all, all].concat(), "polls: {polls}");
+    }
 }
 
 thread_local! {

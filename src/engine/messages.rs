@@ -114,7 +114,7 @@ static HANDLERS: Registry<Handler> = Registry::new();
 
 /// Calls `handler` with what the engine has to say, from now on instead of printing it on standard error.
 ///
-/// It is called outside of the engine, on the thread whose [`Mutator::safepoint`](crate::Mutator::safepoint) or
+/// It is called outside of the engine and of other handlers, on the thread whose [`Mutator::safepoint`](crate::Mutator::safepoint) or
 /// [`collect`](crate::Mutator::collect) comes next, or that calls [`deliver_messages`]; it may do anything. Of more than 16 KiB
 /// between two such moments the rest is lost, and said to be. If it panics, the panic passes through the safepoint, when all
 /// messages have been told to all handlers.

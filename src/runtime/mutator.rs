@@ -133,11 +133,12 @@ impl Mutator {
     /// messages, and resumes a panic of user code that was kept.
     ///
     /// For a place at which the program cannot be interrupted: a VM's loop calls [`poll`](Mutator::poll), which does the same.
-    /// So does [`collect`](Mutator::collect), save for the first. Within a step or a handler of the engine's hook all but the
-    /// first waits.
+    /// So does [`collect`](Mutator::collect), save for the first. Within code that the crate has called, such as a handler or a `Drop`,
+    /// of whichever mutator of the thread, all but the first waits.
     ///
     /// # Panics
-    /// With the payload of the first panic of user code since the last safepoint.
+    /// With the payload of the first panic of user code since the last safepoint. When several were kept (the mutator's own, one of
+    /// handlers of the engine's hook, one of handlers of its messages), with one of them: the others come out of the next.
     ///
     /// # Cost
     /// Five loads when there is nothing to tell.

@@ -528,6 +528,35 @@ fn a_drop_within_a_step_may_poll() {
     assert_eq!(polled.get(), Some(Ok(())));
 }
 
+/// What is told at safepoints, and a panic that waits, is for the program: not for a handler that happens to reach one.
+#[test]
+fn nothing_is_told_within_a_handler() {
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();
+    mutator.on_beat(When::At(1), |_, _| panic!("the first handler's panic")).unwrap();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&told);
+    let innocent = move |mutator: &Mutator, _| {
+        // SAFETY: may be called by anyone at any time.
+        unsafe { sys::mi_collect(true) };
+        mutator.safepoint();
+        mutator.collect(Budget::Unbounded);
+        seen.borrow_mut().push(mutator.poll(1));
+    };
+    mutator.on_beat(When::Every(1), innocent).unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let called = Rc::clone(&calls);
+    let counts = move |call| called.set(called.get() + u32::from(call == HookCall::ForcedElsewhere));
+    in_the_hook(counts, || {
+        mutator.charge(1024);
+        assert_eq!((told.borrow().as_slice(), calls.get()), (&[Ok(())][..], 0));
+        assert_eq!(mutator.metrics().panics, 1, "it was caught once");
+        let result = catch_unwind(AssertUnwindSafe(|| mutator.poll(1)));
+        assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "the first handler's panic");
+        assert_eq!((calls.get(), mutator.metrics().panics), (1, 1));
+        mutator.safepoint();
+    });
+}
+
 // ---- a poll is a safepoint ----
 
 #[test]

@@ -1,6 +1,6 @@
 //! Polls: what is due when the program asks whether it may go on.
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::engine::{deliver_messages, has_messages};
 use crate::heartbeat;
@@ -57,7 +57,7 @@ impl State {
 
     /// Whether what polls is code that the crate has called, for this mutator or another one of the thread: a handler, an observer, a
     /// request, a `Drop` within a step.
-    fn is_within(&self) -> bool {
+    pub(super) fn is_within(&self) -> bool {
         within::is_within() || self.pending.is_draining() || heartbeat::in_handler()
     }
 
@@ -71,19 +71,22 @@ impl State {
 
     #[cold]
     fn tell_news(&self, mutator: &Mutator) {
-        // They wait until the step is done, and the engine.
-        if self.pending.is_draining() || heartbeat::in_handler() {
+        // It waits for the program's own poll or safepoint: a panic is not the affair of whoever happens to run now.
+        if self.is_within() {
             return;
         }
         self.interrupts.lower_news();
-        if !self.is_within() {
-            for request in self.interrupts.take_requests() {
-                self.guarded(|| request(mutator));
-            }
+        for request in self.interrupts.take_requests() {
+            self.guarded(|| request(mutator));
         }
         heartbeat::take_unseen_forced();
-        deliver_messages();
-        if let Some(payload) = self.take_parked_panic().or_else(heartbeat::take_parked_panic) {
+        // Of several panics the first to be looked for comes out, and the others wait: those of messages are not kept.
+        let told = catch_unwind(AssertUnwindSafe(deliver_messages)).err();
+        let panic = told.or_else(|| self.take_parked_panic()).or_else(heartbeat::take_parked_panic);
+        if self.parked.borrow().is_some() || heartbeat::has_news() {
+            self.interrupts.raise_news();
+        }
+        if let Some(payload) = panic {
             resume_unwind(payload);
         }
     }

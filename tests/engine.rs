@@ -294,6 +294,36 @@ fn a_handler_that_panics_keeps_nobody_from_being_told() {
     drop(panics);
 }
 
+/// What a handler removes while messages are told is dropped when they have been: each by itself, whatever panics.
+#[test]
+fn handlers_that_are_removed_meanwhile_may_panic_in_their_drops() {
+    struct Bomb(Arc<Mutex<u32>>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+            panic!("a capture's panic");
+        }
+    }
+    let _alone = alone();
+    let dropped = Arc::<Mutex<u32>>::default();
+    let registered = Arc::<Mutex<Vec<MessageHandler>>>::default();
+    let handlers = [false, true, true].map(|bombed| {
+        let (bomb, removes) = (bombed.then(|| Bomb(Arc::clone(&dropped))), Arc::clone(&registered));
+        engine::on_message(move |_| {
+            let _bomb = &bomb;
+            let handlers = std::mem::take(&mut *removes.lock().unwrap());
+            drop(handlers);
+        })
+        .unwrap()
+    });
+    registered.lock().unwrap().extend(handlers);
+    // SAFETY: a size that no engine has.
+    assert!(unsafe { sys::mi_malloc(usize::MAX / 2) }.is_null());
+    let result = catch_unwind(engine::deliver_messages);
+    assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a capture's panic");
+    assert_eq!(*dropped.lock().unwrap(), 2);
+}
+
 /// One panic comes out of a safepoint. Those of others wait for the next one, and so for the next poll.
 #[test]
 fn of_panics_that_come_together_none_is_lost() {

@@ -172,8 +172,8 @@ pub fn deliver_messages() {
         return;
     };
     let mut first_panic = None;
-    let mut guarded = |tell: &dyn Fn()| {
-        if let Err(payload) = within(|| catch_unwind(AssertUnwindSafe(tell))) {
+    let mut guarded = |call: &mut dyn FnMut()| {
+        if let Err(payload) = within(|| catch_unwind(AssertUnwindSafe(call))) {
             // The others are told all the same; of several panics the first counts. Dropping a payload may panic again.
             match &first_panic {
                 None => first_panic = Some(payload),
@@ -182,17 +182,22 @@ pub fn deliver_messages() {
         }
     };
     let mut tell = |message: &Message| {
-        guarded(&|| match message.kind {
+        guarded(&mut || match message.kind {
             MessageKind::Error => event!(ERROR, "engine", text = %message),
             MessageKind::Warning => event!(WARN, "engine", text = %message),
             MessageKind::Text => event!(INFO, "engine", text = %message),
         });
         if handlers.is_empty() {
-            guarded(&|| eprintln!("{message}"));
+            guarded(&mut || eprintln!("{message}"));
         }
-        handlers.iter().for_each(|handler| guarded(&|| handler(message)));
+        handlers.iter().for_each(|handler| guarded(&mut || handler(message)));
     };
     messages.iter().for_each(&mut tell);
+    // One that was removed meanwhile goes here: their captures are the user's, and each is dropped by itself.
+    for handler in handlers {
+        let mut handler = Some(handler);
+        guarded(&mut || drop(handler.take()));
+    }
     if let Some(payload) = first_panic {
         resume_unwind(payload);
     }

@@ -138,9 +138,15 @@ impl<K, H: ?Sized> Subscribers<K, H> {
         removed.is_ok()
     }
 
-    /// Drops all handlers that are not running.
-    pub(super) fn clear(&self) {
-        drop(self.list.take());
+    /// Hands all handlers that are not running to `let_go`, those too that are added meanwhile.
+    pub(super) fn clear(&self, let_go: impl Fn(Box<H>)) {
+        loop {
+            let list = self.list.take();
+            if list.is_empty() {
+                return;
+            }
+            list.into_iter().filter_map(|subscriber| subscriber.handler).for_each(&let_go);
+        }
     }
 
     /// Hands each handler for which `call` says so to `run`, and those that are to be dropped to `let_go`. Those added meanwhile

@@ -257,6 +257,28 @@ fn a_panic_at_detach_comes_out_of_it_after_all_is_freed() {
     }
 }
 
+/// One panics while the list of handlers is being dropped, and then the next: each by itself, or the process would end.
+#[test]
+fn handlers_whose_captures_panic_are_all_dropped() {
+    let runtime = Runtime::new().unwrap();
+    for explicit in [true, false] {
+        let mutator = runtime.attach().unwrap();
+        let dropped = Rc::new(Cell::new(0));
+        for armed in [true, false, true] {
+            let bomb = || Bomb { armed, dropped: Rc::clone(&dropped) };
+            let [on_beat, on_pressure] = [bomb(), bomb()];
+            mutator.on_beat(When::Every(1), move |_, _| _ = &on_beat).unwrap();
+            mutator.on_pressure(move |_, _| _ = &on_pressure).unwrap();
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| match explicit {
+            true => _ = mutator.detach(),
+            false => drop(mutator),
+        }));
+        assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "a drop's panic");
+        assert_eq!(dropped.get(), 6);
+    }
+}
+
 #[test]
 fn handles_outlive_their_mutator_and_free_what_they_hold_when_they_go() {
     let runtime = Runtime::new().unwrap();

@@ -205,8 +205,9 @@ impl State {
 
     /// Drops all handlers. They are the user's, and their captures may do anything when dropped.
     fn drop_handlers(&self) {
-        self.guarded(|| self.on_beat.clear());
-        self.guarded(|| self.on_pressure.clear());
+        // Each by itself: a second panic while the first is on its way would end the process.
+        self.on_beat.clear(|handler| self.drop_guarded(handler));
+        self.on_pressure.clear(|handler| self.drop_guarded(handler));
     }
 
     pub(super) fn child(&self) -> Attach {

@@ -153,6 +153,7 @@ mod error;
 pub mod export;
 mod fallible;
 mod heartbeat;
+mod lock;
 mod registry;
 mod runtime;
 pub mod sys;

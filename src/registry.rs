@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
-
 use crate::error::Error;
 use crate::fallible::{self, TryArc};
+use crate::lock::RwLock;
 
 /// A list of handlers in the order in which they came. The lock is held for moments only, never while a handler runs or is
 /// dropped.

@@ -4,7 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
 
 use mimalloc_runtime::engine::{deliver_messages, on_message};
 use mimalloc_runtime::{Attach, Error, ErrorKind, Mutator, Ref, Runtime, Trace, When, register_deferred_free, sys};
@@ -103,6 +105,32 @@ fn attaching_gives_back_what_it_has_taken() {
         runtime.release_idle_heaps();
     }
     assert!(Runtime::walls().reserved <= 10);
+}
+
+/// Nor does waiting for a lock: many detach at once, while others read the runtime's sums.
+#[test]
+fn to_detach_takes_no_memory_while_others_are_at_it() {
+    const THREADS: usize = 32;
+    let rounds = if cfg!(small_tests) { 2 } else { 20 };
+    for _ in 0..rounds {
+        let runtime = Runtime::new().unwrap();
+        let (start, left) = (Barrier::new(THREADS), AtomicUsize::new(THREADS));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let mutator = runtime.attach().unwrap();
+                    start.wait();
+                    NTH.set(1);
+                    drop(mutator);
+                    assert_eq!(NTH.replace(0), 1, "to detach takes no memory");
+                    left.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            while left.load(Ordering::Relaxed) > 0 {
+                assert!(runtime.metrics().attached <= THREADS as u64);
+            }
+        });
+    }
 }
 
 #[test]

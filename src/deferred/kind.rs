@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use crate::lock::Mutex;
 
 use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
 use super::pending::{Pending, WHOLE};

@@ -11,11 +11,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
-use parking_lot::Mutex;
-
 use crate::error::Error;
 use crate::fallible;
 use crate::heartbeat;
+use crate::lock::Mutex;
 use crate::registry::Registry;
 use crate::sys;
 use crate::traced::event;

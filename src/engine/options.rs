@@ -4,10 +4,9 @@ use core::ffi::c_long;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
+use crate::lock::Mutex;
 use crate::sys::engine::{self, EngineOption};
 
 /// When memory that has become free is given back to the operating system.

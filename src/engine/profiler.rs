@@ -4,10 +4,9 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
+use crate::lock::Mutex;
 use crate::sys::engine::PprofProfiler;
 
 /// How the heap profiler samples. All allocations of the process are sampled, those of mutators and others.

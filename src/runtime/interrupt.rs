@@ -5,11 +5,10 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, ErrorKind};
 use crate::fallible::{self, TryArc};
 use crate::heartbeat;
+use crate::lock::Mutex;
 
 use super::mutator::Mutator;
 
@@ -117,8 +116,8 @@ const REQUESTS: u32 = 1 << 5;
 /// What a mutator shares with those who interrupt it.
 struct Signal {
     word: AtomicU32,
-    /// Invariant REQUESTS: `None` from the detaching on. Nothing of the user's runs or is dropped under the lock; and handlers
-    /// of the engine's hook are off, and nobody is charged, as both waiting and pushing may allocate.
+    /// Invariant REQUESTS: `None` from the detaching on. Nothing of the user's runs or is dropped under the lock; and where it
+    /// allocates, handlers of the engine's hook are off, and nobody is charged.
     requests: Mutex<Option<Vec<Request>>>,
 }
 
@@ -154,11 +153,11 @@ impl Signal {
     fn take_requests(&self) -> Vec<Request> {
         // Before they are taken: one that comes in between is taken too, and its bit stays for nothing.
         self.lower(REQUESTS);
-        heartbeat::quietly(|| self.requests.lock().as_mut().map(core::mem::take).unwrap_or_default())
+        self.requests.lock().as_mut().map(core::mem::take).unwrap_or_default()
     }
 
     fn close(&self) -> Vec<Request> {
-        heartbeat::quietly(|| self.requests.lock().take().unwrap_or_default())
+        self.requests.lock().take().unwrap_or_default()
     }
 }
 

@@ -1,10 +1,9 @@
 //! The heaps of a runtime that wait for a mutator.
 
-use parking_lot::Mutex;
-
 use crate::error::Error;
 use crate::fallible;
 use crate::heartbeat;
+use crate::lock::Mutex;
 
 use super::heap::{Heap, IdleHeap};
 use super::leftovers::Leftovers;

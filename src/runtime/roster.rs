@@ -1,11 +1,10 @@
 //! The mutators of a runtime, as other threads see them.
 
-use parking_lot::Mutex;
-
 use crate::deferred::Tally;
 use crate::error::Error;
 use crate::fallible;
 use crate::heartbeat;
+use crate::lock::Mutex;
 
 use super::metrics::{Ladder, Live, Metrics, RuntimeMetrics, Steps};
 use super::watch::{Display, Watch};

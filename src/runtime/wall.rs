@@ -4,13 +4,12 @@
 //! the heap's. An arena cannot be given back, and there are few; but it is whole again when its heap was destroyed. Hence this
 //! pool, which all runtimes share.
 
-use parking_lot::Mutex;
-
 #[cfg(doc)]
 use super::{Attach, Mutator, Runtime};
 use crate::error::{Error, ErrorKind};
 use crate::fallible;
 use crate::heartbeat;
+use crate::lock::Mutex;
 use crate::sys::engine;
 
 use super::heap::IdleHeap;
@@ -127,7 +126,7 @@ impl Wall {
 
     /// It is free for the next heap. The one before must have been destroyed.
     pub(super) fn give_back(self) {
-        heartbeat::quietly(|| RESERVED.lock().free.push(self));
+        RESERVED.lock().free.push(self);
     }
 
     /// Its heap can neither be destroyed nor be used again.
@@ -195,7 +194,7 @@ pub(super) unsafe fn give_up(heap: IdleHeap, left: Leftovers) {
         // SAFETY: nothing in it is in use (1).
         unsafe { heap.destroy() }
     } else {
-        heartbeat::quietly(|| RESERVED.lock().stranded.push((heap, left)));
+        RESERVED.lock().stranded.push((heap, left));
     }
 }
 

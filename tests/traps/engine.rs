@@ -90,6 +90,8 @@ unsafe extern "C" {
 
 /// Options, by their numbers in both versions.
 pub(crate) const SHOW_ERRORS: c_int = 0;
+/// In KiB.
+pub(crate) const ARENA_RESERVE: c_int = 23;
 
 /// Registers `callback` with a null argument. The engine has one place for it: one process, one test.
 pub(crate) fn register(callback: DeferredFree) {

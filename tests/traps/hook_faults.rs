@@ -128,6 +128,45 @@ fn the_first_use_of_a_heap_inside_a_callback_may_deadlock() {
     assert_eq!(end.hung, !V2, "{end:?}");
 }
 
+static CALLED: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" fn use_the_heap_again(_: bool, _: c_ulonglong, _: *mut c_void) {
+    CALLED.fetch_add(1, Relaxed);
+    let heap = OTHER.load(Relaxed);
+    if !heap.is_null() {
+        malloc_in(heap, 8 << 20);
+    }
+}
+
+/// When a heap takes its first page of an arena, what the engine notes about that comes from the default heap, and a lock of the heap is
+/// held: the default heap's thousandth slow allocation may be this one.
+#[test]
+fn the_hook_comes_with_a_lock_of_the_heap_held_that_is_being_used() {
+    let end = end_of(|| {
+        // SAFETY: an option of this engine; no other thread is about.
+        unsafe { engine::mi_option_set(engine::ARENA_RESERVE, 64 << 10) };
+        engine::register(use_the_heap_again);
+        let slow = || {
+            let block = malloc(100_000);
+            // SAFETY: allocated above.
+            unsafe { engine::free(block) };
+        };
+        let heap = engine::heap();
+        for _ in 0..100 {
+            OTHER.store(null_mut(), Relaxed);
+            let before = CALLED.load(Relaxed);
+            while CALLED.load(Relaxed) == before {
+                slow();
+            }
+            (0..999).for_each(|_| slow());
+            OTHER.store(heap, Relaxed);
+            malloc_in(heap, 8 << 20);
+            alive();
+        }
+    });
+    assert_eq!(end.hung, !V2, "{end:?}");
+}
+
 unsafe extern "C" fn say_forced(force: bool, _: c_ulonglong, _: *mut c_void) {
     if force {
         let text = b"forced at the end\n";

@@ -34,8 +34,6 @@ pub enum ErrorKind {
     NotAlone,
     /// The mutator has gone.
     Detached,
-    /// The call was made from inside a deferred-free handler, where the engine must not be entered anew.
-    InHandler,
 }
 
 impl Error {

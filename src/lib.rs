@@ -74,33 +74,32 @@
 //!
 //! The crate calls code of the user's at these moments:
 //!
-//! | code | runs | collect | attach; [`Mutator::areas`] | detach its own mutator | a panic | shown by |
-//! |---|---|---|---|---|---|---|
-//! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge), [`poll`](Mutator::poll) and [`safepoint`](Mutator::safepoint) | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
-//! | pressure handler, [`Mutator::on_pressure`] | as a beat handler; at [`PressureLevel::Full`], where an allocation finds no room | yes ¹ | yes | only where that is not borrowed ² | waits ³; the handler stays | `a_pressure_handler_…`, `limits` |
-//! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | yes | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
-//! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
-//! | deferred-free handler, [`HookCall::Routine`] | inside the engine, in any allocation of a thread with a mutator | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | `a_deferred_free_handler_…`, `handlers` |
-//! | the same, [`HookCall::Forced`] | inside the engine, in [`release_memory`](Mutator::release_memory) and when memory has run out | yes ¹ | [`ErrorKind::InHandler`] | only where that is not borrowed ² | waits ³ | the same |
-//! | the same, [`HookCall::ForcedElsewhere`] | outside of the engine, at a safepoint ⁴ | yes | [`ErrorKind::InHandler`], as in the other calls | no: the safepoint borrows it | comes out of that safepoint | the same, `a_panic_about_…` |
-//! | request, [`Interrupter::run_at_safepoint`] | outside of the engine, at a poll or safepoint ⁴ | yes | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
-//! | message handler, [`engine::on_message`] | outside of the engine, at a safepoint ⁴ or in [`engine::deliver_messages`] | yes | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
+//! | code | runs | collect | detach its own mutator | a panic | shown by |
+//! |---|---|---|---|---|---|
+//! | beat handler, [`Mutator::on_beat`] | in an allocation, after the charge and before the memory is taken; in [`charge`](Mutator::charge), [`poll`](Mutator::poll) and [`safepoint`](Mutator::safepoint) | yes ¹ | only where that is not borrowed ² | waits ³; the handler stays | `a_beat_handler_…` |
+//! | pressure handler, [`Mutator::on_pressure`] | as a beat handler; at [`PressureLevel::Full`], where an allocation finds no room | yes ¹ | only where that is not borrowed ² | waits ³; the handler stays | `a_pressure_handler_…`, `limits` |
+//! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
+//! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
+//! | deferred-free handler, [`register_deferred_free`] | at a poll or safepoint ⁴ | yes | no: the poll borrows it | comes out of that poll or safepoint, when all handlers have been told | `a_deferred_free_handler_…`, `handlers` |
+//! | request, [`Interrupter::run_at_safepoint`] | at a poll or safepoint ⁴ | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
+//! | message handler, [`engine::on_message`] | at a poll or safepoint ⁴, or in [`engine::deliver_messages`] | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
 //!
-//! All of them may allocate, from mutators of the thread and from the global allocator; drop references; detach *other* mutators of
-//! the thread that nobody has borrowed; subscribe and unsubscribe, register and remove handlers, set an observer, also concerning
-//! themselves; read metrics, watches and the runtime's sums. What is dead is queued and paid for as
+//! None of it runs inside the engine. All of them may allocate, from mutators of the thread and from the global allocator; drop
+//! references; attach mutators, and detach *other* ones of the thread that nobody has borrowed; walk areas ([`Mutator::areas`]);
+//! subscribe and unsubscribe, register and remove handlers, set an observer or a limit, also concerning themselves; poll and reach
+//! safepoints, stop, ask for requests; read metrics, watches and the runtime's sums. What is dead is queued and paid for as
 //! ever; a handler that allocates makes no beat of the mutator whose beat it was called on, until it has returned.
 //!
 //! 1. Within a step of the same mutator, which a `Drop` that allocates can bring about: [`Stop::Busy`].
 //! 2. The compiler sees to that: whoever allocates, collects or reaches a safepoint borrows the mutator. Where a reference is
 //!    dropped under [`Schedule::Eager`], and where a container allocates through a `HeapRef`, nobody needs to.
-//! 3. For the next safepoint of the mutator, or of the thread for the handlers of the engine's hook: [`Mutator::poll`],
-//!    [`safepoint`](Mutator::safepoint), [`collect`](Mutator::collect), [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
-//! 4. One that is not itself within code of this table, of whichever mutator of the thread: there all of this waits.
+//! 3. For the next safepoint of the mutator: [`Mutator::poll`], [`safepoint`](Mutator::safepoint), [`collect`](Mutator::collect),
+//!    [`detach`](Mutator::detach). The first is kept; [`Metrics::panics`] counts all of a mutator.
+//! 4. One that is not itself within code of this table, of whichever mutator of the thread: there all of this waits, and so does a
+//!    panic. A poll tells of the engine's calls and messages when a beat has passed.
 //!
-//! Whatever runs *within* a deferred-free handler, such as a `Drop` in a step that it takes, is bound by its row. The tests are in
-//! `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a `HeapRef`, and
-//! `tests/hook_anywhere.rs` has the engine call in every allocation that the crate makes for itself.
+//! The tests are in `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a
+//! `HeapRef`.
 //!
 //! # What is where
 //!

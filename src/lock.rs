@@ -1,12 +1,12 @@
-//! The standard library's locks, as the crate uses them.
+//! The standard library's lock, as the crate uses it.
 //!
-//! To detach takes no memory, and a thread may come to a lock inside the engine: so neither locking nor waiting may allocate. On Linux,
+//! To detach takes no memory, and beats do not depend on what other threads do: so neither locking nor waiting may allocate. On Linux,
 //! Android, the BSDs and Windows such a lock is a word at which the system lets threads wait. Elsewhere, on macOS for one, it takes
-//! memory when it is used first, before it is held.
+//! memory when it is used first.
 //!
 //! A panic under a lock leaves what it protects as it is: nothing of the user's runs there, so nothing is half done.
 
-use std::sync::{self, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{self, MutexGuard, PoisonError, TryLockError};
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
@@ -23,31 +23,6 @@ impl<T> Mutex<T> {
     /// `None` when it is held: does not wait.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-}
-
-pub(crate) struct RwLock<T>(sync::RwLock<T>);
-
-impl<T> RwLock<T> {
-    pub(crate) const fn new(value: T) -> RwLock<T> {
-        RwLock(sync::RwLock::new(value))
-    }
-
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` when it is held for writing, or somebody waits to: does not wait.
-    pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        match self.0.try_read() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,

@@ -348,7 +348,7 @@ fn of_panics_that_come_together_none_is_lost() {
                 }
             }
         }
-        let all = ["of a message", "of a beat", "of a forced call"];
+        let all = ["of a beat", "of a forced call", "of a message"];
         assert_eq!(told, [all, all].concat(), "polls: {polls}");
     }
 }

@@ -345,7 +345,7 @@ fn thread_locals_may_allocate_while_they_are_destroyed() {
     }
 }
 
-/// When the engine calls is its own affair, so what a handler of its hook allocates is not charged.
+/// When the engine calls is its own affair, so what a handler that is told of it allocates is not charged.
 #[test]
 fn handlers_of_the_hook_allocate_without_charge() {
     thread_local! {

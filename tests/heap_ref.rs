@@ -13,8 +13,7 @@ use allocator_api2::vec::Vec as HeapVec;
 use bump_scope::Bump;
 use bump_scope::alloc::compat::AllocatorApi2V02Compat;
 use mimalloc_runtime::{
-    Budget, Cause, HeapRef, HookCall, Interrupted, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When,
-    counted_bytes, register_deferred_free,
+    Budget, Cause, HeapRef, Interrupted, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When, counted_bytes,
 };
 
 /// With a hasher that has no seed: the same map in every run.
@@ -512,44 +511,4 @@ fn the_mutator_may_be_detached_within_a_push() {
         drop(vec);
         assert_eq!(runtime.idle_heaps(), pooled(1));
     }
-}
-
-thread_local! {
-    /// What the engine's call lets go of.
-    static GIVEN_UP: RefCell<Option<Mutator>> = const { RefCell::new(None) };
-}
-
-/// The same where the engine is at work on the heap: a handler of its hook lets go of the mutator, with objects dead and alive.
-#[test]
-fn the_mutator_may_be_detached_in_the_hook_within_a_push() {
-    let here = thread::current().id();
-    let registration = register_deferred_free(move |call| {
-        if call == HookCall::Routine && thread::current().id() == here {
-            drop(GIVEN_UP.take());
-        }
-    })
-    .unwrap();
-    let runtime = Runtime::new().unwrap();
-    let mutator = runtime.attach().unwrap();
-    let mut blocks: Vec<HeapVec<u64, HeapRef>> = Vec::new();
-    let heap = mutator.heap();
-    let kept = chain(&mutator, 100);
-    drop(chain(&mutator, 1_000));
-    GIVEN_UP.set(Some(mutator));
-    // Of the sizes for which the hook comes soonest.
-    while GIVEN_UP.with_borrow(Option::is_some) {
-        let mut block = HeapVec::new_in(heap.clone());
-        if block.try_reserve_exact(512).is_err() {
-            break;
-        }
-        block.push(blocks.len() as u64);
-        blocks.push(block);
-    }
-    drop(registration);
-    assert!(heap.allocate(Layout::new::<u64>()).is_err(), "detached");
-    assert!(blocks.iter().map(|block| block[0]).eq(0..blocks.len() as u64), "and the blocks are whole");
-    drop((kept, blocks));
-    assert_eq!(runtime.idle_heaps(), 0);
-    drop(heap);
-    assert_eq!(runtime.idle_heaps(), pooled(1));
 }

@@ -8,17 +8,15 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::{self, Write as _};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
+use crate::aside::aside;
 use crate::error::Error;
 use crate::fallible;
-use crate::heartbeat;
 use crate::lock::Mutex;
-use crate::registry::Registry;
+use crate::registry::{Registry, Round};
 use crate::sys;
 use crate::traced::event;
-use crate::within::within;
 
 /// What kind of message it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,8 +125,8 @@ static HANDLERS: Registry<Handler> = Registry::new();
 /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
 pub fn on_message(handler: impl Fn(&Message) + Send + Sync + 'static) -> Result<MessageHandler, Error> {
     static INSTALLED: Once = Once::new();
-    // An allocation under the lock: no handler of the engine's hook may come to want it too.
-    let id = heartbeat::quietly(|| HANDLERS.add(fallible::boxed(handler)?))?;
+    // The table is the process's.
+    let id = aside(|| HANDLERS.add(fallible::boxed(handler)?))?;
     INSTALLED.call_once(|| {
         // SAFETY: it neither allocates nor unwinds, and lives as long as the process. What was held back comes at once.
         unsafe { sys::mi_register_output(Some(output), ptr::null_mut()) };
@@ -164,42 +162,25 @@ pub fn deliver_messages() {
     if !WAITING.swap(false, Ordering::Acquire) {
         return;
     }
-    // As above. And what the engine prints is no work of the program's: nobody is charged for it.
-    let taken = heartbeat::quietly(|| Ok::<_, Error>((HANDLERS.all()?, take_messages()?)));
+    // What the engine prints is no work of the program's: nobody is charged for it.
+    let taken = aside(|| Ok::<_, Error>((HANDLERS.all()?, take_messages()?)));
     let Ok((handlers, messages)) = taken else {
         WAITING.store(true, Ordering::Release);
         return;
     };
-    let mut first_panic = None;
-    let mut guarded = |call: &mut dyn FnMut()| {
-        if let Err(payload) = within(|| catch_unwind(AssertUnwindSafe(call))) {
-            // The others are told all the same; of several panics the first counts. Dropping a payload may panic again.
-            match &first_panic {
-                None => first_panic = Some(payload),
-                Some(_) => core::mem::forget(payload),
-            }
-        }
-    };
-    let mut tell = |message: &Message| {
-        guarded(&mut || match message.kind {
+    let mut round = Round::new(handlers);
+    for message in &messages {
+        round.run(|| match message.kind {
             MessageKind::Error => event!(ERROR, "engine", text = %message),
             MessageKind::Warning => event!(WARN, "engine", text = %message),
             MessageKind::Text => event!(INFO, "engine", text = %message),
         });
-        if handlers.is_empty() {
-            guarded(&mut || eprintln!("{message}"));
+        if round.is_empty() {
+            round.run(|| eprintln!("{message}"));
         }
-        handlers.iter().for_each(|handler| guarded(&mut || handler(message)));
-    };
-    messages.iter().for_each(&mut tell);
-    // One that was removed meanwhile goes here: their captures are the user's, and each is dropped by itself.
-    for handler in handlers {
-        let mut handler = Some(handler);
-        guarded(&mut || drop(handler.take()));
+        round.tell(|handler| handler(message));
     }
-    if let Some(payload) = first_panic {
-        resume_unwind(payload);
-    }
+    round.end();
 }
 
 /// Takes all whole lines out of the buffer. For what there is no memory, that is lost, and said to be.

@@ -5,7 +5,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::heartbeat;
 use crate::lock::Mutex;
 use crate::sys::engine::{self, EngineOption};
 
@@ -243,11 +242,7 @@ pub(crate) fn heap_is_made() {
 
 /// Sets all of the options or, when one has been set otherwise or comes too late, none.
 pub(crate) fn apply(options: &EngineOptions) -> Result<(), Error> {
-    // Allocations under the lock: no handler of the engine's hook may come to want it too.
-    heartbeat::quietly(|| apply_locked(options, &mut APPLIED.lock()))
-}
-
-fn apply_locked(options: &EngineOptions, applied: &mut Vec<(EngineOption, c_long)>) -> Result<(), Error> {
+    let applied = &mut *APPLIED.lock();
     for (option, wanted) in &options.set {
         let is = engine::option_get(*option);
         let conflict = |why: &str| {

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::aside::aside;
 use crate::error::{Error, ErrorKind};
-use crate::heartbeat;
 use crate::lock::Mutex;
 use crate::sys::engine::PprofProfiler;
 
@@ -63,8 +63,8 @@ impl ProfilerSettings {
     ///   were sampled tell it of their end however late. With the same settings it goes on.
     /// - [`ErrorKind::Refused`] when the engine could not make one.
     pub fn start(self) -> Result<Profiler, Error> {
-        // Allocations under the lock: no handler of the engine's hook may come to want it too.
-        heartbeat::quietly(|| self.start_locked(&mut PROFILER.lock()))
+        // It is the process's.
+        aside(|| self.start_locked(&mut PROFILER.lock()))
     }
 
     fn start_locked(&self, made: &mut Option<Made>) -> Result<Profiler, Error> {
@@ -127,7 +127,7 @@ impl Profiler {
 impl Drop for Profiler {
     fn drop(&mut self) {
         // As in `start`.
-        heartbeat::quietly(|| {
+        aside(|| {
             if let Some(made) = &mut *PROFILER.lock() {
                 made.running -= 1;
                 if made.running == 0 {

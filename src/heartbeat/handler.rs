@@ -2,36 +2,33 @@
 
 use crate::aside::aside;
 use crate::error::Error;
-use crate::fallible::{self, TryArc};
-use crate::registry::Registry;
+use crate::fallible;
+use crate::registry::{Registry, Round};
 
 use super::hook::{self, HookCall};
 
-pub(super) type Handler = dyn Fn(HookCall) + Send + Sync;
+type Handler = dyn Fn(HookCall) + Send + Sync;
 
-/// Invariant HANDLERS: the trampoline only ever *tries* to read and holds no lock while a handler runs. Registering
-/// allocates while it holds the lock, and that allocation may be the one in which the engine calls.
 static HANDLERS: Registry<Handler> = Registry::new();
 
-/// Calls `handler` when the engine makes its deferred-free call on a thread that has a mutator attached.
+/// Calls `handler` when the engine has made its deferred-free call on a thread that has a mutator attached.
 ///
-/// This is all of mimalloc's `mi_register_deferred_free` that can be had safely: the kind of the call, and nothing else.
-/// It is **not a clock**: mimalloc 3 calls after every 1000th slow-path allocation of a heap, which may be millions of
+/// This is all of mimalloc's `mi_register_deferred_free` that can be had safely: that there were calls, and of which kind. It is **not
+/// a clock**: mimalloc 3 calls after every 1000th slow-path allocation of a heap, which may be millions of
 /// allocations apart, and never on a thread that only frees. For a clock see [`Mutator::on_beat`](crate::Mutator::on_beat).
 ///
-/// # What a handler may do
-/// It runs inside the engine. It may free, and allocate from the global allocator and from mutators attached to this
-/// thread; it may neither attach one nor walk one's areas ([`ErrorKind::InHandler`](crate::ErrorKind::InHandler)). The
-/// [table](crate#what-a-handler-may-do) in the crate's documentation has the rest. Engine calls that it causes do not come back
-/// to it. If it panics, the panic is kept and resumed at the next safepoint of this thread
-/// ([`Mutator::safepoint`](crate::Mutator::safepoint)). A call that comes while a handler is being registered or removed, or
-/// while a mutator is being attached, may miss handlers.
+/// # When it runs
+/// Not inside the engine: that may hold a lock of the heap that is being used, and whoever allocated there would wait for himself. The
+/// handler is called at the next safepoint on the same thread ([`Mutator::safepoint`](crate::Mutator::safepoint),
+/// [`collect`](crate::Mutator::collect), [`poll`](crate::Mutator::poll) after a beat), once for each kind of which there were calls
+/// since the last. It may do anything (the crate has a [table](crate#what-a-handler-may-do)). If it panics, the panic comes out of that
+/// safepoint, when all handlers have been told. What it allocates from Rust's global allocator is not charged.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
 ///
 /// # Cost
-/// Nothing on the allocation path; at a call, one lock that is never waited for and one indirect call.
+/// Nothing on the allocation path.
 pub fn register_deferred_free(handler: impl Fn(HookCall) + Send + Sync + 'static) -> Result<Registration, Error> {
     hook::install();
     // The table is the process's.
@@ -52,7 +49,22 @@ impl Drop for Registration {
     }
 }
 
-/// Hands each handler to `run`, which drops it and does not panic. Called by the trampoline.
-pub(super) fn for_each(run: impl Fn(TryArc<Box<Handler>>)) {
-    (0..).map_while(|place| HANDLERS.try_get(place)).for_each(run);
+/// Tells the handlers of the calls that there were on this thread since the last time. When Rust's own memory has run out it waits
+/// for the next time.
+///
+/// # Panics
+/// With the payload of the first of them that did, when all have been told.
+pub(crate) fn tell_calls() {
+    if !hook::has_untold_calls() {
+        return;
+    }
+    // When the engine calls is its own choice, so nobody is charged.
+    aside(|| {
+        let Ok(handlers) = HANDLERS.all() else { return };
+        let mut round = Round::new(handlers);
+        for call in hook::take_untold().kinds() {
+            round.tell(|handler| handler(call));
+        }
+        round.end();
+    });
 }

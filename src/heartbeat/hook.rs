@@ -4,28 +4,19 @@
 //!
 //! 1. It is registered once, with a null argument, and never taken back: function and argument are two separate atomics
 //!    in the engine, and a call can see a new one with an old other.
-//! 2. On a thread without a mutator it does nothing at all: version 3 calls it now and then on a thread that is not
-//!    initialised yet, with an internal lock held, where even `malloc` deadlocks.
+//! 2. On a thread without a mutator it does nothing at all, and elsewhere it counts and does nothing else: version 3 calls it with
+//!    internal locks held, on threads that are not initialised yet, and that of the very heap that is being used among them, so that
+//!    whoever allocates there can wait for himself. Handlers learn of calls at the next safepoint.
 //! 3. It reads one thread-local that is made by a constant and has no `Drop`: calls come at thread and process exit too,
 //!    when other thread-locals are gone.
-//! 4. A forced call that we did not cause sets a flag and nothing else: it may be the end of the process. Handlers learn of
-//!    it at the next safepoint.
-//! 5. No panic leaves it. The first is kept and resumed at the next safepoint.
-//! 6. It never frees or allocates an object by itself: what a failed allocation needs is done by the allocation, after the
-//!    engine has returned.
+//! 4. Nothing is freed in it: what a failed allocation needs is done by the allocation, after the engine has returned.
 
-use core::any::Any;
 use core::cell::Cell;
 use core::ffi::{c_ulonglong, c_void};
-use core::panic::AssertUnwindSafe;
 use core::ptr;
-use std::panic::catch_unwind;
 use std::sync::Once;
 
-use crate::aside::aside;
 use crate::sys;
-
-use super::handler;
 
 /// Why the engine called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,31 +26,40 @@ pub enum HookCall {
     /// Forced, and caused by this crate on this thread: an allocation that found no memory, or a collection of the heap
     /// that was asked for.
     Forced,
-    /// Forced by something else: `mi_collect(true)`, another allocation that found no memory, the end of the process. Told
-    /// at the next safepoint, not from within the engine.
+    /// Forced by something else: `mi_collect(true)`, another allocation that found no memory.
     ForcedElsewhere,
 }
 
-/// How often the engine has called on this thread while a mutator was attached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Calls of the engine on this thread while a mutator was attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Calls {
     pub(crate) routine: u64,
     pub(crate) forced: u64,
     pub(crate) forced_elsewhere: u64,
 }
 
+impl Calls {
+    const NONE: Calls = Calls { routine: 0, forced: 0, forced_elsewhere: 0 };
+
+    /// Those kinds of which there are any.
+    pub(super) fn kinds(self) -> impl Iterator<Item = HookCall> {
+        let kinds = [
+            (self.routine, HookCall::Routine),
+            (self.forced, HookCall::Forced),
+            (self.forced_elsewhere, HookCall::ForcedElsewhere),
+        ];
+        kinds.into_iter().filter_map(|(calls, kind)| (calls > 0).then_some(kind))
+    }
+}
+
 /// What the trampoline knows of its thread. Plain cells: no destructor, usable as long as the thread runs.
 struct ThreadHook {
     mutators: Cell<u32>,
     causing: Cell<u32>,
-    /// Set while handlers run, and while none may.
-    in_handler: Cell<bool>,
-    /// Forced calls that we did not cause and handlers have not been told of.
-    unseen_forced: Cell<u32>,
-    calls: Cell<Calls>,
-    /// The payload of the first panic of a handler, boxed once more so that the pointer is thin; null for none. A raw
-    /// pointer, as a `Box` would give the thread-local a destructor (rule 3).
-    parked: Cell<*mut Box<dyn Any + Send>>,
+    /// All of which handlers have been told.
+    told: Cell<Calls>,
+    /// Those that they have not been told of.
+    untold: Cell<Calls>,
 }
 
 thread_local! {
@@ -67,10 +67,8 @@ thread_local! {
         ThreadHook {
             mutators: Cell::new(0),
             causing: Cell::new(0),
-            in_handler: Cell::new(false),
-            unseen_forced: Cell::new(0),
-            calls: Cell::new(Calls { routine: 0, forced: 0, forced_elsewhere: 0 }),
-            parked: Cell::new(ptr::null_mut()),
+            told: Cell::new(Calls::NONE),
+            untold: Cell::new(Calls::NONE),
         }
     };
 }
@@ -81,55 +79,14 @@ unsafe extern "C" fn trampoline(force: bool, _count_of_the_theap: c_ulonglong, _
         if hook.mutators.get() == 0 {
             return;
         }
-        let mut calls = hook.calls.get();
-        let call = match (force, hook.causing.get()) {
-            (false, _) => {
-                calls.routine += 1;
-                HookCall::Routine
-            }
-            (true, 0) => {
-                calls.forced_elsewhere += 1;
-                HookCall::ForcedElsewhere
-            }
-            (true, _) => {
-                calls.forced += 1;
-                HookCall::Forced
-            }
-        };
-        hook.calls.set(calls);
-        if call == HookCall::ForcedElsewhere {
-            hook.unseen_forced.set(hook.unseen_forced.get().saturating_add(1));
-        } else {
-            run_handlers(hook, call);
+        let mut untold = hook.untold.get();
+        match (force, hook.causing.get()) {
+            (false, _) => untold.routine += 1,
+            (true, 0) => untold.forced_elsewhere += 1,
+            (true, _) => untold.forced += 1,
         }
+        hook.untold.set(untold);
     });
-}
-
-/// Runs the process-wide handlers, each whatever became of the others, and keeps the first panic.
-fn run_handlers(hook: &ThreadHook, call: HookCall) {
-    if hook.in_handler.replace(true) {
-        return;
-    }
-    let call_all = || {
-        handler::for_each(|handler| {
-            // The handler itself is dropped in here too: it may have been removed meanwhile, and this be the last of it.
-            let run = move || {
-                handler(call);
-                drop(handler);
-            };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-                if hook.parked.get().is_null() {
-                    hook.parked.set(Box::into_raw(Box::new(payload)));
-                } else {
-                    // Dropping a payload may panic again, and this may be inside the engine.
-                    core::mem::forget(payload);
-                }
-            }
-        })
-    };
-    // When they are called is the engine's choice, so what they allocate is not charged.
-    aside(call_all);
-    hook.in_handler.set(false);
 }
 
 /// Registers the trampoline, once in the life of the process.
@@ -165,65 +122,39 @@ pub(crate) fn causing<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// An allocation of ours has found no memory, so the engine's last forced call was ours: it is not told again.
+/// An allocation of ours has found no memory, so the engine's last forced call was ours.
 pub(crate) fn claim_forced() {
     HOOK.with(|hook| {
-        let unseen = hook.unseen_forced.get();
-        if unseen > 0 {
-            hook.unseen_forced.set(unseen - 1);
-            let mut calls = hook.calls.get();
-            calls.forced_elsewhere -= 1;
-            calls.forced += 1;
-            hook.calls.set(calls);
+        let mut untold = hook.untold.get();
+        if untold.forced_elsewhere > 0 {
+            untold.forced_elsewhere -= 1;
+            untold.forced += 1;
+            hook.untold.set(untold);
         }
     });
 }
 
-/// Runs `f` with the process-wide handlers off on this thread: for what holds a lock, ours or the engine's, while it
-/// allocates. Calls that come meanwhile are counted and reach no handler, and what `f` allocates is nobody's charge.
-pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> R {
-    /// Restores also when `f` panics.
-    struct Quiet(bool);
-    impl Drop for Quiet {
-        fn drop(&mut self) {
-            HOOK.with(|hook| hook.in_handler.set(self.0));
-        }
-    }
-    let _quiet = Quiet(HOOK.with(|hook| hook.in_handler.replace(true)));
-    aside(f)
-}
-
-/// Whether a process-wide handler is running on this thread.
-pub(crate) fn in_handler() -> bool {
-    HOOK.with(|hook| hook.in_handler.get())
-}
-
-/// How often the engine has called on this thread.
+/// How often the engine has called on this thread. Forced calls of others count when they are told: until then one may turn out
+/// to be ours.
 pub(crate) fn calls() -> Calls {
-    HOOK.with(|hook| hook.calls.get())
-}
-
-/// Whether there is a forced call to tell of or a panic to resume.
-#[inline]
-pub(crate) fn has_news() -> bool {
-    HOOK.with(|hook| hook.unseen_forced.get() > 0 || !hook.parked.get().is_null())
-}
-
-/// Tells the handlers of a forced call that was not ours, if there was one since the last time.
-pub(crate) fn take_unseen_forced() {
     HOOK.with(|hook| {
-        if hook.unseen_forced.replace(0) > 0 {
-            run_handlers(hook, HookCall::ForcedElsewhere);
-        }
-    });
+        let (told, untold) = (hook.told.get(), hook.untold.get());
+        Calls { routine: told.routine + untold.routine, forced: told.forced + untold.forced, ..told }
+    })
 }
 
-/// The payload of a handler's panic, if there is one.
-pub(crate) fn take_parked_panic() -> Option<Box<dyn Any + Send>> {
-    let parked = HOOK.with(|hook| hook.parked.replace(ptr::null_mut()));
-    if parked.is_null() {
-        return None;
-    }
-    // SAFETY: made by Box::into_raw in run_handlers, and taken out of the cell, so taken once.
-    Some(*unsafe { Box::from_raw(parked) })
+/// Whether there are calls to tell of.
+#[inline]
+pub(crate) fn has_untold_calls() -> bool {
+    HOOK.with(|hook| hook.untold.get() != Calls::NONE)
+}
+
+/// The calls that there were since this was last asked. They count as told.
+pub(super) fn take_untold() -> Calls {
+    HOOK.with(|hook| {
+        let calls = calls();
+        let untold = hook.untold.replace(Calls::NONE);
+        hook.told.set(Calls { forced_elsewhere: calls.forced_elsewhere + untold.forced_elsewhere, ..calls });
+        untold
+    })
 }

@@ -54,8 +54,7 @@ pub struct ChargingAlloc;
 
 // SAFETY: the engine's blocks are of the size and alignment that were asked for, live until freed, and may be freed on any
 // thread. Nothing unwinds: charging adds up in thread-locals without destructors, so it also works before `main`, while
-// thread-locals are destroyed, and inside the engine's hook; of ours, an allocation calls the trampoline alone, which never
-// unwinds.
+// thread-locals are destroyed; of ours, an allocation calls the trampoline alone, which never unwinds.
 unsafe impl GlobalAlloc for ChargingAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

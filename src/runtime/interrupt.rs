@@ -5,9 +5,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::aside::aside;
 use crate::error::{Error, ErrorKind};
 use crate::fallible::{self, TryArc};
-use crate::heartbeat;
 use crate::lock::Mutex;
 
 use super::mutator::Mutator;
@@ -116,8 +116,7 @@ const REQUESTS: u32 = 1 << 5;
 /// What a mutator shares with those who interrupt it.
 struct Signal {
     word: AtomicU32,
-    /// Invariant REQUESTS: `None` from the detaching on. Nothing of the user's runs or is dropped under the lock; and where it
-    /// allocates, handlers of the engine's hook are off, and nobody is charged.
+    /// Invariant REQUESTS: `None` from the detaching on. Nothing of the user's runs or is dropped under the lock.
     requests: Mutex<Option<Vec<Request>>>,
 }
 
@@ -137,9 +136,9 @@ impl Signal {
     }
 
     fn request(&self, request: Request) -> Result<(), Error> {
-        // Moved in only when there is room: it is not dropped under the lock.
+        // Moved in only when there is room: it is not dropped under the lock. How much room there is depends on other threads.
         let mut request = Some(request);
-        heartbeat::quietly(|| {
+        aside(|| {
             let mut requests = self.requests.lock();
             let requests = requests.as_mut().ok_or_else(detached)?;
             requests.try_reserve(1).map_err(|_| fallible::out_of_memory())?;
@@ -367,7 +366,7 @@ impl Interrupts {
 impl Mutator {
     /// Whether the program may go on: for a VM's loop, at backward jumps and at calls, and for long work outside of it. Uses up
     /// `cost` of the fuel, whatever it returns. A [`safepoint`](Mutator::safepoint) too, save that what comes from the engine
-    /// (forced calls, messages, panics of handlers of its hook) may wait for the next beat.
+    /// (its calls and messages) may wait for the next beat.
     ///
     /// ```
     /// use mimalloc_runtime::{Interrupted, Runtime};

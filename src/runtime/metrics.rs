@@ -127,7 +127,7 @@ pub struct EngineCalls {
     pub routine: u64,
     /// See [`HookCall::Forced`](crate::HookCall::Forced).
     pub forced: u64,
-    /// See [`HookCall::ForcedElsewhere`](crate::HookCall::ForcedElsewhere).
+    /// See [`HookCall::ForcedElsewhere`](crate::HookCall::ForcedElsewhere). They count when they are told.
     pub forced_elsewhere: u64,
 }
 

@@ -129,19 +129,19 @@ impl Mutator {
 
     /// A place where the embedder's own state is in order: takes the step and tells the beats that Rust's own allocations have
     /// made due ([`ChargingAlloc`](crate::ChargingAlloc)), runs requests of other threads
-    /// ([`Interrupter::run_at_safepoint`]), tells handlers of forced engine calls that they have not seen and of the engine's
-    /// messages, and resumes a panic of user code that was kept.
+    /// ([`Interrupter::run_at_safepoint`]), tells handlers of the engine's calls
+    /// ([`register_deferred_free`](crate::register_deferred_free)) and of its messages, and resumes a panic of user code that was kept.
     ///
     /// For a place at which the program cannot be interrupted: a VM's loop calls [`poll`](Mutator::poll), which does the same.
     /// So does [`collect`](Mutator::collect), save for the first. Within code that the crate has called, such as a handler or a `Drop`,
     /// of whichever mutator of the thread, all but the first waits.
     ///
     /// # Panics
-    /// With the payload of the first panic of user code since the last safepoint. When several were kept (the mutator's own, one of
-    /// handlers of the engine's hook, one of handlers of its messages), with one of them: the others come out of the next.
+    /// With the payload of the first panic of user code since the last safepoint, and with that of a handler that is told something
+    /// here. What was still to be told then comes at the next.
     ///
     /// # Cost
-    /// Five loads when there is nothing to tell.
+    /// Six loads when there is nothing to tell.
     #[inline]
     pub fn safepoint(&self) {
         self.state().settle();
@@ -378,7 +378,6 @@ impl Mutator {
     /// # Errors
     /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left:
     ///   the engine's walk must have the heap to itself.
-    /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free).
     /// - [`ErrorKind::OutOfMemory`], as the list is Rust's own.
     ///
     /// # Cost

@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::fallible;
-use crate::heartbeat;
 use crate::lock::Mutex;
 
 use super::heap::{Heap, IdleHeap};
@@ -30,14 +29,13 @@ impl Pool {
 
     /// A heap for this thread, and what earlier mutators have left in it.
     pub(super) fn take(&self) -> Result<(Heap, Leftovers), Error> {
-        // An allocation under the lock: no handler may come to want it too.
-        let idle = heartbeat::quietly(|| {
+        let idle = {
             let mut idle = self.idle.lock();
             let out = idle.out + 1;
             idle.heaps.try_reserve(out).map_err(|_| fallible::out_of_memory())?;
             idle.out = out;
-            Ok(idle.heaps.pop())
-        })?;
+            idle.heaps.pop()
+        };
         let made = match idle {
             Some((heap, left)) => Ok((heap, left, false)),
             None => IdleHeap::new().map(|heap| (heap, Leftovers::default(), true)),

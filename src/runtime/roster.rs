@@ -3,7 +3,6 @@
 use crate::deferred::Tally;
 use crate::error::Error;
 use crate::fallible;
-use crate::heartbeat;
 use crate::lock::Mutex;
 
 use super::metrics::{Ladder, Live, Metrics, RuntimeMetrics, Steps};
@@ -59,9 +58,8 @@ impl Roster {
     pub(super) fn reserve(&self) -> Result<Reservation<'_>, Error> {
         let mut list = self.0.lock();
         let room = list.reserved + 1;
-        // Quietly, as the list allocates under the lock.
-        heartbeat::quietly(|| list.watches.try_reserve(room)).map_err(|_| fallible::out_of_memory())?;
-        let display = heartbeat::quietly(|| Display::new(list.next))?;
+        list.watches.try_reserve(room).map_err(|_| fallible::out_of_memory())?;
+        let display = Display::new(list.next)?;
         list.next += 1;
         list.reserved = room;
         drop(list);

@@ -186,10 +186,7 @@ impl Runtime {
     pub fn release_idle_heaps(&self) -> usize {
         let released = self.shared.pool.release_all();
         wall::free_stranded();
-        // Within a handler the engine is at work, and not to be told to go through its memory.
-        if !heartbeat::in_handler() {
-            heartbeat::causing(engine::purge_arenas);
-        }
+        heartbeat::causing(engine::purge_arenas);
         released
     }
 
@@ -356,18 +353,10 @@ impl Attach {
     /// - [`ErrorKind::NoHeap`] when memory or heaps have run out; [`ErrorKind::OutOfMemory`] when Rust's own memory has.
     /// - [`ErrorKind::NoWall`] when all [walls](Attach::wall) that could be reserved have been, and none that is large enough is free.
     /// - [`ErrorKind::Refused`] when the system has no memory for a wall.
-    /// - [`ErrorKind::InHandler`] from within a handler of [`register_deferred_free`](crate::register_deferred_free): the
-    ///   engine would deadlock.
     pub fn attach(self) -> Result<Mutator, Error> {
-        if heartbeat::in_handler() {
-            return Err(Error::new(
-                ErrorKind::InHandler,
-                "a mutator cannot be attached from within a deferred-free handler: attach it before, or after the handler",
-            ));
-        }
         in_span!("attach");
-        // The engine makes a heap with a lock held, which a handler that waits for another thread would wait for too.
-        heartbeat::quietly(|| {
+        // What is found in the pool depends on other threads.
+        aside(|| {
             engine::init_thread();
             // First, as a heap would have to be given back again.
             let parts = Parts::new(&self.runtime.shared)?;

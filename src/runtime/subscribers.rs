@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::error::{Error, ErrorKind};
 use crate::fallible;
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat::Beat;
 
 use super::mutator::Mutator;
 use super::pressure::Pressure;
@@ -120,10 +120,13 @@ impl<K, H: ?Sized> Subscribers<K, H> {
     /// [`ErrorKind::OutOfMemory`]; the handler is dropped.
     pub(super) fn add(&self, key: K, handler: Box<H>) -> Result<u64, Error> {
         let id = self.next_id.get();
-        // The engine may call its hook from within the list's growth, and a handler of that come back here.
-        let room = heartbeat::quietly(|| self.list.borrow_mut().try_reserve(1));
-        room.map_err(|_| fallible::out_of_memory())?;
-        self.list.borrow_mut().push(Subscriber { id, key, handler: Some(handler) });
+        let mut list = self.list.borrow_mut();
+        if list.try_reserve(1).is_err() {
+            // The handler goes after the borrow.
+            drop(list);
+            return Err(fallible::out_of_memory());
+        }
+        list.push(Subscriber { id, key, handler: Some(handler) });
         self.next_id.set(id + 1);
         Ok(id)
     }

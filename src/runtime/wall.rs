@@ -8,7 +8,6 @@
 use super::{Attach, Mutator, Runtime};
 use crate::error::{Error, ErrorKind};
 use crate::fallible;
-use crate::heartbeat;
 use crate::lock::Mutex;
 use crate::sys::engine;
 
@@ -79,35 +78,32 @@ impl Wall {
     pub(super) fn take(asked: u64) -> Result<Wall, Error> {
         let bytes = Wall::size(asked)?;
         free_stranded();
-        // Lists grow under the lock: no handler may come to want it too.
-        heartbeat::quietly(|| {
-            let mut all = RESERVED.lock();
-            if let Some(at) = all.free.iter().position(|wall| wall.arena.bytes() == bytes) {
-                return Ok(all.take(at, asked));
-            }
-            // For when it is given back, or stranded: to detach must not fail.
-            let walls = all.count.reserved + 1;
-            let room = all.free.try_reserve(walls).and_then(|()| all.stranded.try_reserve(walls));
-            room.map_err(|_| fallible::out_of_memory())?;
-            let mut refusal = None;
-            if all.arenas + engine::Arena::count_for(bytes) <= MOST_ARENAS {
-                match engine::Arena::reserve_exclusive(bytes) {
-                    Ok(arena) => {
-                        let enough = arena.bytes() >= bytes;
-                        let at = all.add(arena);
-                        if enough {
-                            return Ok(all.take(at, asked));
-                        }
+        let mut all = RESERVED.lock();
+        if let Some(at) = all.free.iter().position(|wall| wall.arena.bytes() == bytes) {
+            return Ok(all.take(at, asked));
+        }
+        // For when it is given back, or stranded: to detach must not fail.
+        let walls = all.count.reserved + 1;
+        let room = all.free.try_reserve(walls).and_then(|()| all.stranded.try_reserve(walls));
+        room.map_err(|_| fallible::out_of_memory())?;
+        let mut refusal = None;
+        if all.arenas + engine::Arena::count_for(bytes) <= MOST_ARENAS {
+            match engine::Arena::reserve_exclusive(bytes) {
+                Ok(arena) => {
+                    let enough = arena.bytes() >= bytes;
+                    let at = all.add(arena);
+                    if enough {
+                        return Ok(all.take(at, asked));
                     }
-                    Err(number) => refusal = Some(std::io::Error::from_raw_os_error(number)),
                 }
+                Err(number) => refusal = Some(std::io::Error::from_raw_os_error(number)),
             }
-            let larger = (0..all.free.len()).filter(|at| all.free[*at].arena.bytes() > bytes);
-            match larger.min_by_key(|at| all.free[*at].arena.bytes()) {
-                Some(at) => Ok(all.take(at, asked)),
-                None => Err(all.none(bytes, refusal)),
-            }
-        })
+        }
+        let larger = (0..all.free.len()).filter(|at| all.free[*at].arena.bytes() > bytes);
+        match larger.min_by_key(|at| all.free[*at].arena.bytes()) {
+            Some(at) => Ok(all.take(at, asked)),
+            None => Err(all.none(bytes, refusal)),
+        }
     }
 
     pub(super) fn arena(&self) -> &engine::Arena {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 
-use mimalloc_runtime::{Budget, ErrorKind, HookCall, Mutator, Runtime, register_deferred_free};
+use mimalloc_runtime::{Budget, HookCall, Mutator, Runtime, register_deferred_free};
 
 use crate::graph;
 use crate::orders::allocate_until_called;
@@ -27,40 +27,50 @@ fn note(seen: &Seen, also: impl Fn(HookCall) + Send + Sync + 'static) -> mimallo
 }
 
 #[test]
-fn routine_and_forced_calls_are_told_apart_and_reach_the_handlers() {
+fn routine_and_forced_calls_are_told_apart_at_the_next_safepoint() {
     let seen = Seen::default();
     let registration = note(&seen, |_| ());
-    let runtime = Runtime::new().unwrap();
-    {
-        let mutator = runtime.attach().unwrap();
-        allocate_until_called(&mutator);
-        assert_eq!(seen.lock().unwrap().first(), Some(&HookCall::Routine));
-        seen.lock().unwrap().clear();
-        mutator.release_memory();
-        assert!(seen.lock().unwrap().contains(&HookCall::Forced));
-        assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 0);
-        drop(registration);
-        seen.lock().unwrap().clear();
-        mutator.release_memory();
-        allocate_until_called(&mutator);
-        assert!(seen.lock().unwrap().is_empty(), "a handler that was removed is not called");
-    }
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    allocate_until_called(&mutator);
+    assert!(seen.lock().unwrap().is_empty(), "nothing runs inside the engine");
+    mutator.safepoint();
+    assert_eq!(*seen.lock().unwrap(), [HookCall::Routine]);
+    seen.lock().unwrap().clear();
+    mutator.release_memory();
+    assert_eq!(seen.lock().unwrap().last(), Some(&HookCall::Forced));
+    assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 0);
+    drop(registration);
+    seen.lock().unwrap().clear();
+    mutator.release_memory();
+    allocate_until_called(&mutator);
+    mutator.safepoint();
+    assert!(seen.lock().unwrap().is_empty(), "a handler that was removed is not called");
 }
 
+/// However many there were, each kind is told once, and counted as often as it came; and no count ever falls.
 #[test]
-fn a_forced_call_from_elsewhere_is_told_at_the_next_safepoint() {
+fn a_forced_call_from_elsewhere_is_told_apart_from_our_own() {
+    let force = || {
+        // SAFETY: may be called by anyone at any time.
+        unsafe { mimalloc_runtime::sys::mi_collect(true) }
+    };
     let seen = Seen::default();
     let _registration = note(&seen, |_| ());
-    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let mutator = Runtime::new().unwrap().attaching().wall(Some(32 << 20)).unwrap().attach().unwrap();
+    mutator.safepoint();
     seen.lock().unwrap().clear();
-    // SAFETY: may be called by anyone at any time.
-    unsafe { mimalloc_runtime::sys::mi_collect(true) };
-    assert!(seen.lock().unwrap().is_empty(), "nothing runs inside a forced call that is not ours");
-    assert_eq!(mutator.metrics().engine_calls.forced_elsewhere, 1);
+    let calls = || mutator.metrics().engine_calls;
+    let before = calls();
+    force();
+    force();
+    assert!(mutator.alloc_tail((), 40 << 20, |_| 0u8).is_err(), "the engine's call before it says so is ours");
+    assert!(calls().forced > before.forced);
+    assert_eq!(calls().forced_elsewhere, before.forced_elsewhere, "one may yet turn out to be ours");
     mutator.safepoint();
-    assert_eq!(*seen.lock().unwrap(), [HookCall::ForcedElsewhere]);
+    assert_eq!(*seen.lock().unwrap(), [HookCall::Forced, HookCall::ForcedElsewhere]);
+    assert_eq!(calls().forced_elsewhere, before.forced_elsewhere + 2);
     mutator.safepoint();
-    assert_eq!(seen.lock().unwrap().len(), 1, "told once");
+    assert_eq!(seen.lock().unwrap().len(), 2, "told once");
 }
 
 #[test]
@@ -76,25 +86,24 @@ fn a_panic_in_a_handler_comes_out_of_the_next_safepoint() {
 }
 
 #[test]
-fn a_handler_may_use_attached_heaps_and_the_global_one_but_not_attach() {
+fn a_handler_may_attach_and_register_and_remove_others() {
     let seen = Seen::default();
     let runtime = Runtime::new().unwrap();
-    let result = Arc::new(Mutex::new(None));
-    let (inner, wanted) = (runtime.clone(), Arc::clone(&result));
+    let attached = Arc::new(Mutex::new(0));
+    let (inner, counts) = (runtime.clone(), Arc::clone(&attached));
     let registration = note(&seen, move |_| {
-        let _global: Vec<u8> = Vec::with_capacity(1 << 16);
-        *wanted.lock().unwrap() = Some(inner.attach().map(drop));
-        // Registering from within a handler works, and so does removing.
+        let mutator = inner.attach().unwrap();
+        drop(graph::chain(&mutator, 10));
         drop(register_deferred_free(|_| ()).unwrap());
+        *counts.lock().unwrap() += 1;
     });
     let mutator = runtime.attach().unwrap();
     mutator.release_memory();
     drop(registration);
-    let error = result.lock().unwrap().take().unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InHandler);
+    assert!(*attached.lock().unwrap() > 0);
 }
 
-/// The handler's last share goes inside the engine's call, and its captures panic when they are dropped.
+/// The handler's last share goes when all have been told, and its captures panic when they are dropped.
 #[test]
 fn a_handler_that_removes_itself_may_panic_in_its_drop() {
     struct Bomb;
@@ -119,12 +128,11 @@ fn a_handler_that_removes_itself_may_panic_in_its_drop() {
 }
 
 thread_local! {
-    /// What a handler takes and drops from within an engine call.
+    /// What a handler takes and drops.
     static GIVEN_UP: RefCell<Option<(Mutator, Runtime)>> = const { RefCell::new(None) };
 }
 
-/// An engine call runs through one heap while the handler lets go of another one with its mutator, and of a runtime, with
-/// `last` the last share of it, with heaps in its pool.
+/// The handler lets go of another mutator, and of a runtime, with `last` the last share of it, with heaps in its pool.
 #[test]
 fn a_handler_may_detach_another_mutator_and_drop_a_runtime() {
     for last in [false, true] {
@@ -141,6 +149,7 @@ fn a_handler_may_detach_another_mutator_and_drop_a_runtime() {
         let watched = (!last).then(|| runtime.clone());
         GIVEN_UP.set(Some((victim, runtime)));
         allocate_until_called(&mutator);
+        mutator.safepoint();
         assert!(GIVEN_UP.take().is_none(), "the handler was called");
         drop(kept);
         allocate_until_called(&mutator);

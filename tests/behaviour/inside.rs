@@ -5,16 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mimalloc_runtime::{
-    Budget, ErrorKind, HookCall, Mutator, Pacing, Pressure, PressureLevel, Runtime, Stop, Trace, When, sys,
-};
+use mimalloc_runtime::{Budget, HookCall, Mutator, Pacing, Pressure, PressureLevel, Runtime, Stop, Trace, When, sys};
 
 use crate::everything::{ALL, Did, do_everything};
 use crate::graph;
 use crate::orders::{allocate_until_called, in_the_hook};
-
-/// Code that is called inside the engine, or might be.
-const IN_HANDLER: Did = Did { attached: Err(ErrorKind::InHandler), areas: Err(ErrorKind::InHandler), ..ALL };
 
 /// What was done inside, once.
 type Done = Rc<Cell<Option<Did>>>;
@@ -40,9 +35,13 @@ fn a_beat_handler_may_do_everything() {
 
 #[test]
 fn a_pressure_handler_may_do_everything() {
-    // At a threshold, and where an allocation finds no room.
-    for (limit, level) in [(60 << 10, PressureLevel::High), (1000, PressureLevel::Full)] {
-        let mutator = Runtime::new().unwrap().attaching().limit(Some(limit)).attach().unwrap();
+    // At a threshold, where an allocation would pass the limit, and where the engine has no memory for it.
+    const WALL: u64 = 32 << 20;
+    for (limit, level) in [(60 << 10, PressureLevel::High), (1000, PressureLevel::Full), (WALL, PressureLevel::Full)] {
+        let attaching = Runtime::new().unwrap().attaching();
+        let is_wall = limit == WALL;
+        let mutator = if is_wall { attaching.wall(Some(limit)).unwrap() } else { attaching.limit(Some(limit)) };
+        let mutator = mutator.attach().unwrap();
         let (done, mut another) = (Done::default(), Some(attach()));
         let does = Rc::clone(&done);
         let handler = move |own: &Mutator, pressure: Pressure| {
@@ -52,8 +51,12 @@ fn a_pressure_handler_may_do_everything() {
             }
         };
         mutator.on_pressure(handler).unwrap();
-        drop(mutator.alloc([0u8; 40 << 10]).unwrap());
-        assert_eq!(done.get(), Some(ALL), "{level:?}");
+        if is_wall {
+            assert!(mutator.alloc_tail((), 40 << 20, |_| 0u8).is_err());
+        } else {
+            drop(mutator.alloc([0u8; 40 << 10]).unwrap());
+        }
+        assert_eq!(done.get(), Some(ALL), "{level:?} of {limit}");
     }
 }
 
@@ -165,26 +168,24 @@ fn in_a_call(kind: HookCall, work: impl FnOnce(&Mutator)) -> Option<Did> {
 }
 
 #[test]
-fn a_deferred_free_handler_may_not_attach_and_not_walk() {
-    assert_eq!(in_a_call(HookCall::Routine, allocate_until_called), Some(IN_HANDLER));
-    let release = |mutator: &Mutator| _ = mutator.release_memory();
-    assert_eq!(in_a_call(HookCall::Forced, release), Some(IN_HANDLER));
-}
-
-/// It is told outside of the engine, but to the same handlers: what is refused inside is refused here too.
-#[test]
-fn a_deferred_free_handler_may_do_no_more_outside_of_the_engine() {
+fn a_deferred_free_handler_may_do_everything() {
+    let routine = |mutator: &Mutator| {
+        allocate_until_called(mutator);
+        mutator.safepoint();
+    };
+    assert_eq!(in_a_call(HookCall::Routine, routine), Some(ALL));
+    assert_eq!(in_a_call(HookCall::Forced, |mutator| _ = mutator.release_memory()), Some(ALL));
     let force = |mutator: &Mutator| {
         // SAFETY: may be called by anyone at any time.
         unsafe { sys::mi_collect(true) };
         mutator.safepoint();
     };
-    assert_eq!(in_a_call(HookCall::ForcedElsewhere, force), Some(IN_HANDLER));
+    assert_eq!(in_a_call(HookCall::ForcedElsewhere, force), Some(ALL));
 }
 
 /// The safepoint that tells of the call is the next one.
 #[test]
-fn a_panic_about_a_forced_call_from_elsewhere_comes_out_of_the_safepoint_that_told_of_it() {
+fn a_panic_about_a_call_comes_out_of_the_safepoint_that_told_of_it() {
     let mutator = attach();
     let calls = in_the_hook(
         |call| assert_ne!(call, HookCall::ForcedElsewhere, "a handler's panic"),
@@ -221,7 +222,7 @@ fn a_drop_within_a_step_may_do_everything_but_take_another_step() {
     let does = Does { own: Rc::clone(&mutator), another: Some(attach()), done: Rc::clone(&done) };
     drop(mutator.alloc(Holder(does)).unwrap());
     assert!(mutator.collect(Budget::Unbounded).is_done());
-    assert_eq!(done.get(), Some(Did { collected: [Stop::Busy, Stop::Done], ..ALL }));
+    assert_eq!(done.get(), Some([Stop::Busy, Stop::Done]));
     assert_eq!(mutator.metrics().live.now.objects, 0);
 }
 

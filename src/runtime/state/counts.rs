@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use crate::aside::aside;
 use crate::deferred::Tally;
 use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
@@ -35,12 +36,6 @@ impl State {
 
     /// The areas of the heap.
     pub(in crate::runtime) fn areas(&self) -> Result<Vec<Area>, Error> {
-        if heartbeat::in_handler() {
-            return Err(Error::new(
-                ErrorKind::InHandler,
-                "a heap cannot be walked from within a deferred-free handler, as the engine is at work on it: do it later",
-            ));
-        }
         // Whoever gave its share up has done with freeing, and shares are only made by this thread, or from other shares.
         if !self.elsewhere.is_alone() || !self.left.are_gone() {
             return Err(Error::new(
@@ -49,9 +44,9 @@ impl State {
                  first, and free the blocks that earlier mutators have left",
             ));
         }
-        // Quietly, as the list allocates: a handler could make a `RemoteFree` then. And how long it is, is the engine's affair.
+        // How long the list is, is the engine's affair.
         // SAFETY: nobody else has, or can come by, something to free into it with.
-        heartbeat::quietly(|| unsafe { self.heap.areas() })
+        aside(|| unsafe { self.heap.areas() })
     }
 
     /// Looks at the peaks. `coming` bytes are charged and not yet allocated.

@@ -132,9 +132,7 @@ impl State {
         thread::find_current();
         heartbeat::detach_thread();
         this.show(0);
-        // A panic of another mutator's handler waits, as at a safepoint.
-        let of_thread = || if this.is_within() { None } else { heartbeat::take_parked_panic() };
-        let left = (this.live(), this.take_parked_panic().or_else(of_thread));
+        let left = (this.live(), this.take_parked_panic());
         // SAFETY: not used afterwards (1).
         unsafe { State::finish(state) };
         left

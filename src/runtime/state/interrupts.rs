@@ -1,6 +1,6 @@
 //! Polls: what is due when the program asks whether it may go on.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 
 use crate::engine::{deliver_messages, has_messages};
 use crate::heartbeat;
@@ -57,14 +57,14 @@ impl State {
 
     /// Whether what polls is code that the crate has called, for this mutator or another one of the thread: a handler, an observer, a
     /// request, a `Drop` within a step.
-    pub(super) fn is_within(&self) -> bool {
-        within::is_within() || self.pending.is_draining() || heartbeat::in_handler()
+    fn is_within(&self) -> bool {
+        within::is_within() || self.pending.is_draining()
     }
 
     /// What a safepoint does besides settling. `mutator` is this state's.
     #[inline]
     pub(in crate::runtime) fn report(&self, mutator: &Mutator) {
-        if self.interrupts.has_news() || heartbeat::has_news() || has_messages() {
+        if self.interrupts.has_news() || heartbeat::has_untold_calls() || has_messages() {
             self.tell_news(mutator);
         }
     }
@@ -76,25 +76,23 @@ impl State {
             return;
         }
         self.interrupts.lower_news();
+        // A panic ends the telling here, and the next poll or safepoint goes on with it: nothing is lost.
+        let again = LookAgain(&self.interrupts);
         for request in self.interrupts.take_requests() {
             self.guarded(|| request(mutator));
         }
-        heartbeat::take_unseen_forced();
-        // Of several panics the first to be looked for comes out, and the others wait: those of messages are not kept.
-        let told = catch_unwind(AssertUnwindSafe(deliver_messages)).err();
-        let panic = told.or_else(|| self.take_parked_panic()).or_else(heartbeat::take_parked_panic);
-        if self.parked.borrow().is_some() || heartbeat::has_news() {
-            self.interrupts.raise_news();
-        }
-        if let Some(payload) = panic {
+        if let Some(payload) = self.take_parked_panic() {
             resume_unwind(payload);
         }
+        heartbeat::tell_calls();
+        deliver_messages();
+        core::mem::forget(again);
     }
 
     /// Sees to what the next poll has to say after a beat.
     pub(super) fn beat_passed(&self) {
         self.look_at_deadline();
-        if heartbeat::has_news() || has_messages() {
+        if heartbeat::has_untold_calls() || has_messages() {
             self.interrupts.raise_news();
         }
     }
@@ -116,5 +114,14 @@ impl State {
         for request in self.interrupts.close() {
             self.drop_guarded(request);
         }
+    }
+}
+
+/// Has the next poll look closer, when it is dropped.
+struct LookAgain<'a>(&'a Interrupts);
+
+impl Drop for LookAgain<'_> {
+    fn drop(&mut self) {
+        self.0.raise_news();
     }
 }

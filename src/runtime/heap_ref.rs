@@ -23,6 +23,10 @@ use super::state::State;
 /// next mutator; a handle that is leaked keeps it for good. After the mutator was detached blocks can be freed and made
 /// smaller, and every other request is answered with [`AllocError`].
 ///
+/// To make a block smaller takes one of the smaller size, since each counts for what the engine has. A limit lets that pass; but where the
+/// engine has none, in a [wall](crate::Attach::wall) that is full for instance, it is answered with [`AllocError`] too, on which most
+/// containers end the process: do not call `shrink_to_fit` and the like to get out of there, drop something.
+///
 /// # What runs inside an allocation
 ///
 /// When an installment or a beat is due, an allocation through a handle runs a collection step and the beat handlers, as an

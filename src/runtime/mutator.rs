@@ -194,7 +194,8 @@ impl Mutator {
     ///
     /// # Errors
     /// [`OutOfMemory`] as for [`allocate`](Mutator::allocate), also when `new_size`, rounded up to the alignment, is more
-    /// than `isize::MAX`.
+    /// than `isize::MAX`. A smaller size is never refused by a limit, but it takes a block of that size, for which the engine may have
+    /// no memory.
     ///
     /// # Safety
     /// 1. `block` was allocated by this mutator with this `layout`.

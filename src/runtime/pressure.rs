@@ -123,7 +123,7 @@ impl Mutator {
     ///
     /// An allocation with which more would be in use, blocks kept at hand included, first tries to make room ([`Rung`]): what
     /// is dead is freed, as much as is needed; then the handlers of [`on_pressure`](Mutator::on_pressure) are called. If that does not help it
-    /// is refused with [`OutOfMemory`]. While a block is made larger, both sizes count. One that is made smaller is never refused.
+    /// is refused with [`OutOfMemory`]. While a block is made larger, both sizes count. To make one smaller is never refused by a limit.
     ///
     /// # Cost
     /// None on the allocation path. Near the limit the slow path is taken more often: at least once for as many bytes

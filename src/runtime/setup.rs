@@ -270,7 +270,8 @@ impl Attach {
     /// | largest block, when there are small ones | 31 MiB; up to 220 MiB where a range of 32, 64, 96 MiB ... is free from a multiple of 32 MiB on | 16 MiB; in 64 MiB 31 MiB, and so on, 32 MiB and a little less than the wall |
     /// | largest alignment | 64 KiB | 4 MiB; in 64 MiB and more 16 MiB |
     ///
-    /// Larger ones are out of memory at once, also in an empty wall. [`EngineOptions::largest_in_arena`] holds for walls too.
+    /// Larger ones are out of memory at once, also in an empty wall. [`EngineOptions::largest_in_arena`] holds for walls too. In a full
+    /// one a block cannot be made smaller either, as that takes one of the smaller size.
     ///
     /// Outside of the wall lie the engine's record of the heap (version 3: 21 KiB, and 128 KiB for each GiB of the wall), the mutator,
     /// some 3 KiB, and all that fields keep in Rust's own heap: a `Vec`'s buffer is confined only if it lies in the mutator's heap

@@ -187,6 +187,38 @@ fn growing_ends_at_the_wall_and_leaves_what_was_there() {
     });
 }
 
+/// A smaller block is another one: the sizes of the engine are what is counted. So it takes memory to give some back.
+#[test]
+fn to_make_a_block_smaller_needs_a_block_of_that_size() {
+    alone(|| {
+        let runtime = Runtime::new().unwrap();
+        let mutator = attach(&runtime, 32);
+        let large = all(|| Block::of(&mutator, 5_000));
+        let small = all(|| Block::of(&mutator, 100));
+        let shrunk = |block: &Block| {
+            // SAFETY: of this mutator, with this layout; not used again when it has moved.
+            unsafe { mutator.reallocate(block.block, block.layout, 100) }
+        };
+        let in_use = mutator.in_use();
+        assert_eq!(shrunk(&large[0]).unwrap_err().bytes, 100);
+        assert_eq!(mutator.in_use(), in_use);
+        assert!(large[0].bytes().iter().all(|byte| *byte == 7), "it is as it was");
+        #[cfg(feature = "allocator_api2")]
+        {
+            use allocator_api2::alloc::Allocator as _;
+            let [from, to] = [large[0].layout, Layout::new::<[u8; 100]>()];
+            // SAFETY: of this heap, with this layout; it is refused.
+            assert!(unsafe { mutator.heap().shrink(large[0].block, from, to) }.is_err());
+        }
+        drop(small);
+        let mut last = large.into_iter().next().unwrap();
+        last.block = shrunk(&last).unwrap();
+        last.layout = Layout::from_size_align(100, 8).unwrap();
+        assert!(last.bytes().iter().all(|byte| *byte == 7));
+        assert_eq!(mutator.in_use(), counted_bytes(last.layout));
+    });
+}
+
 #[cfg(feature = "allocator_api2")]
 #[test]
 fn containers_end_at_the_wall() {

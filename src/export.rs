@@ -25,7 +25,7 @@
 //! # Names
 //!
 //! Of a runtime they begin with `mimalloc_runtime_`, of one mutator with `mimalloc_runtime_mutator_`, so that a sum over all series of a
-//! name counts nothing twice. What ends in `_total` is a counter, all else a gauge; what counts bytes says so, all else
+//! name counts nothing twice (save for calls of the engine's hook, which are a thread's: each of its mutators counts them). What ends in `_total` is a counter, all else a gauge; what counts bytes says so, all else
 //! is a count.
 //!
 //! | after both | label | |
@@ -61,7 +61,7 @@
 //! | `mimalloc_runtime_mutator_live_peak_bytes` | the most of live objects |
 //! | `mimalloc_runtime_mutator_pending_peak_bytes` | the most of pending ones |
 //! | `mimalloc_runtime_mutator_in_use_peak_bytes` | the most in use |
-//! | `mimalloc_runtime_mutator_hook_calls_total` | calls of the engine's hook on its thread, by `kind`: `routine`, `forced`, `forced_elsewhere` |
+//! | `mimalloc_runtime_mutator_hook_calls_total` | calls of the engine's hook on its thread while it was there, by `kind`: `routine`, `forced`, `forced_elsewhere` |
 //!
 //! | of the engine, in the process | label | |
 //! |---|---|---|

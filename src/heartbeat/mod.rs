@@ -15,4 +15,4 @@ pub use hook::HookCall;
 
 pub(crate) use clock::Clock;
 pub(crate) use handler::tell_calls;
-pub(crate) use hook::{attach_thread, calls, causing, claim_forced, detach_thread, has_untold_calls, install};
+pub(crate) use hook::{Calls, attach_thread, calls, causing, claim_forced, detach_thread, has_untold_calls, install};

@@ -120,7 +120,8 @@ pub struct Ladder {
     pub refused: u64,
 }
 
-/// Calls of the engine's deferred-free hook on this thread.
+/// Calls of the engine's deferred-free hook on this thread since the mutator was attached: for several mutators of a thread they are the
+/// same calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EngineCalls {
     /// See [`HookCall::Routine`](crate::HookCall::Routine).

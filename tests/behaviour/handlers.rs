@@ -47,6 +47,26 @@ fn routine_and_forced_calls_are_told_apart_at_the_next_safepoint() {
     assert!(seen.lock().unwrap().is_empty(), "a handler that was removed is not called");
 }
 
+/// The counts are the thread's, from the attaching of the mutator on.
+#[test]
+fn calls_before_a_mutator_was_attached_are_not_counted_as_its_own() {
+    let runtime = Runtime::new().unwrap();
+    let first = runtime.attach().unwrap();
+    allocate_until_called(&first);
+    first.release_memory();
+    // SAFETY: may be called by anyone at any time.
+    unsafe { mimalloc_runtime::sys::mi_collect(true) };
+    first.safepoint();
+    let before = first.metrics().engine_calls;
+    assert!(before.routine > 0 && before.forced > 0 && before.forced_elsewhere > 0);
+    let second = runtime.attach().unwrap();
+    let [own, others] = [&second, &first].map(|mutator| mutator.metrics().engine_calls);
+    assert_eq!((own.forced, own.forced_elsewhere), (0, 0));
+    assert!(own.routine <= others.routine - before.routine);
+    second.release_memory();
+    assert_eq!(second.metrics().engine_calls.forced, first.metrics().engine_calls.forced - others.forced);
+}
+
 /// However many there were, each kind is told once, and counted as often as it came; and no count ever falls.
 #[test]
 fn a_forced_call_from_elsewhere_is_told_apart_from_our_own() {

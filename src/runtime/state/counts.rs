@@ -81,7 +81,7 @@ impl State {
         // Read once, as other threads free meanwhile. What is coming counts among them until there is an object.
         let blocks = self.blocks().saturating_sub(coming);
         let objects = self.allocated.get().bytes - self.pending.freed().bytes;
-        let calls = heartbeat::calls();
+        let (calls, before) = (heartbeat::calls(), self.calls_before);
         Metrics {
             beats: self.clock.beats(),
             allocated: self.allocated.get(),
@@ -99,9 +99,9 @@ impl State {
             steps: self.steps.get(),
             panics: self.panics.get(),
             engine_calls: EngineCalls {
-                routine: calls.routine,
-                forced: calls.forced,
-                forced_elsewhere: calls.forced_elsewhere,
+                routine: calls.routine - before.routine,
+                forced: calls.forced - before.forced,
+                forced_elsewhere: calls.forced_elsewhere - before.forced_elsewhere,
             },
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::deferred::{Pacer, Pending, Schedule, Tally};
 use crate::error::Error;
 use crate::fallible::TryArc;
-use crate::heartbeat::Clock;
+use crate::heartbeat::{self, Calls, Clock};
 use crate::within::within;
 
 use super::heap::{FreedElsewhere, Heap};
@@ -79,6 +79,8 @@ pub(super) struct State {
     /// Which allocation from now on is to fail; 0 for none.
     failing: Cell<u64>,
     ladder: Cell<Ladder>,
+    /// What the engine had called on this thread before.
+    calls_before: Calls,
     /// What other threads are shown.
     display: Display,
 }
@@ -142,6 +144,7 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
+            calls_before: heartbeat::calls(),
             display: parts.reservation.enter(),
         };
         state.grant(false);

@@ -91,6 +91,23 @@ fn what_is_recorded_is_what_was_counted() {
     assert_eq!(find(&seen, "mutator_freed_objects_total", &["first"]), 20_000.0);
 }
 
+/// A gauge that was recorded stays until it is recorded anew.
+#[test]
+fn a_limit_that_was_taken_away_is_infinite() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let mutator = Runtime::new().unwrap().attaching().limit(Some(1 << 20)).attach().unwrap();
+    let mut seen = Vec::new();
+    for limit in [mutator.limit(), None, Some(2 << 20)] {
+        mutator.set_limit(limit);
+        // Shown by it.
+        mutator.metrics();
+        with_local_recorder(&recorder, || export::mutator(&mutator.watch(), NONE));
+        seen.push(find(&series(snapshotter.snapshot()), "mutator_limit_bytes", &[]));
+    }
+    assert_eq!(seen, [(1 << 20) as f64, f64::INFINITY, (2 << 20) as f64]);
+}
+
 #[test]
 fn everything_that_is_recorded_is_described() {
     let recorder = DebuggingRecorder::new();

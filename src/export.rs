@@ -109,7 +109,8 @@ pub fn runtime(runtime: &Runtime, labels: impl IntoLabels) {
 
 /// Records the figures of a mutator, or the last that it had: [`Watch::metrics`].
 pub fn mutator(watch: &Watch, labels: impl IntoLabels) {
-    record_mutator(watch.is_attached(), watch.metrics(), &labels.into_labels());
+    let (attached, metrics) = watch.read();
+    record_mutator(attached, metrics, &labels.into_labels());
 }
 
 /// Records what the engine counts for the process: [`engine::stats`](crate::engine::stats).

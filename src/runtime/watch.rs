@@ -59,6 +59,13 @@ impl Watch {
         self.shown().attached
     }
 
+    /// [`is_attached`](Watch::is_attached) and [`metrics`](Watch::metrics) of one moment.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn read(&self) -> (bool, Metrics) {
+        let Shown { attached, metrics } = self.shown();
+        (attached, metrics)
+    }
+
     pub(super) fn shown(&self) -> Shown {
         Shown::from_words(self.words.read())
     }

@@ -335,8 +335,6 @@ fn block_bytes(stride: Option<usize>) -> SharedString {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use metrics::with_local_recorder;
     use metrics_util::MetricKind;
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -348,8 +346,8 @@ mod tests {
     use crate::sys;
     use crate::sys::engine::{COUNTS_BLOCKS, bin_stride};
 
-    /// What was recorded, by name and labels.
-    fn recorded(record: impl FnOnce()) -> BTreeMap<String, u64> {
+    /// What was recorded, by name and labels, in its order.
+    fn recorded(record: impl FnOnce()) -> Vec<(String, u64)> {
         let recorder = DebuggingRecorder::new();
         with_local_recorder(&recorder, record);
         let series = recorder.snapshotter().snapshot().into_vec().into_iter();
@@ -367,11 +365,13 @@ mod tests {
         values.collect()
     }
 
-    /// All values once, as they are: `1..=count`.
-    fn each_once(recorded: &BTreeMap<String, u64>, count: u64) {
-        let mut values: Vec<u64> = recorded.values().copied().collect();
-        values.sort_unstable();
-        assert_eq!(values, (1..=count).collect::<Vec<_>>(), "{recorded:#?}");
+    /// The sources of the figures are numbered in the order of the tables: each must be where it belongs.
+    fn in_order(recorded: &[(String, u64)], count: u64) {
+        assert!(recorded.iter().map(|(_, value)| *value).eq(1..=count), "{recorded:#?}");
+    }
+
+    fn find(recorded: &[(String, u64)], name: &str) -> u64 {
+        recorded.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name} in {recorded:#?}")).1
     }
 
     struct Numbers(u64);
@@ -386,21 +386,33 @@ mod tests {
             Tally { objects: self.next(), bytes: self.next() }
         }
 
-        fn ladder(&mut self) -> Ladder {
-            Ladder { climbed: self.all(), helped: self.all(), refused: self.next() }
-        }
-
-        /// Each step is of one cause, so their number is no figure of its own.
-        fn steps(&mut self) -> Steps {
-            Steps { count: 0, by_cause: self.all(), max_units: self.next(), units: self.next() }
-        }
-
         fn all<const COUNT: usize>(&mut self) -> [u64; COUNT] {
             core::array::from_fn(|_| self.next())
         }
 
         fn count(&mut self) -> Count {
             Count { current: self.next() as i64, peak: 0, total: 0 }
+        }
+    }
+
+    /// What can be summed over mutators.
+    fn sums(numbers: &mut Numbers) -> RuntimeMetrics {
+        RuntimeMetrics {
+            beats: numbers.next(),
+            allocated: numbers.tally(),
+            freed: numbers.tally(),
+            live: numbers.tally(),
+            pending: numbers.tally(),
+            large: numbers.tally(),
+            abandoned: numbers.tally(),
+            block_bytes: numbers.next(),
+            in_use_bytes: numbers.next(),
+            debt: numbers.next(),
+            ladder: Ladder { climbed: numbers.all(), helped: numbers.all(), refused: numbers.next() },
+            // Each step is of one cause, so their number is no figure of its own.
+            steps: Steps { count: 0, by_cause: numbers.all(), units: numbers.next(), max_units: numbers.next() },
+            panics: numbers.next(),
+            ..RuntimeMetrics::default()
         }
     }
 
@@ -412,72 +424,71 @@ mod tests {
             lingering: numbers.next(),
             ended: numbers.next(),
             idle_heaps: numbers.next(),
-            beats: numbers.next(),
-            allocated: numbers.tally(),
-            freed: numbers.tally(),
-            live: numbers.tally(),
-            pending: numbers.tally(),
-            large: numbers.tally(),
-            abandoned: numbers.tally(),
-            block_bytes: numbers.next(),
-            in_use_bytes: numbers.next(),
-            ladder: numbers.ladder(),
-            debt: numbers.next(),
-            steps: numbers.steps(),
-            panics: numbers.next(),
+            ..sums(&mut numbers)
         };
         let recorded = recorded(|| record_runtime(&sums, &[]));
-        each_once(&recorded, numbers.0);
-        assert_eq!(recorded["mimalloc_runtime_steps_total cause=beat"], sums.steps.by_cause[Cause::Beat as usize]);
-        assert_eq!(recorded["mimalloc_runtime_rungs_helped_total rung=drain"], sums.ladder.helped[0]);
+        in_order(&recorded, numbers.0);
+        let (beat, drain) = (sums.steps.by_cause[Cause::Beat as usize], sums.ladder.helped[0]);
+        assert_eq!(find(&recorded, "mimalloc_runtime_steps_total cause=beat"), beat);
+        assert_eq!(find(&recorded, "mimalloc_runtime_rungs_helped_total rung=drain"), drain);
     }
 
     #[test]
     fn every_figure_of_a_mutator_is_recorded() {
-        let mut numbers = Numbers(1);
-        let metrics = Metrics {
-            beats: numbers.next(),
-            allocated: numbers.tally(),
-            freed: numbers.tally(),
-            live: Live { now: numbers.tally(), peak_bytes: numbers.next() },
-            pending: Live { now: numbers.tally(), peak_bytes: numbers.next() },
-            large: numbers.tally(),
-            abandoned: numbers.tally(),
-            block_bytes: numbers.next(),
-            in_use_bytes: numbers.next(),
-            peak_in_use_bytes: numbers.next(),
-            limit: Some(numbers.next()),
-            ladder: numbers.ladder(),
-            debt: numbers.next(),
-            steps: numbers.steps(),
-            panics: numbers.next(),
-            engine_calls: EngineCalls {
-                routine: numbers.next(),
-                forced: numbers.next(),
-                forced_elsewhere: numbers.next(),
-            },
-        };
         // The first is that it is attached.
-        each_once(&recorded(|| record_mutator(true, metrics, &[])), numbers.0);
+        let mut numbers = Numbers(1);
+        let limit = Some(numbers.next());
+        let [peak_live, peak_pending, peak_in_use_bytes, routine, forced, forced_elsewhere] = numbers.all();
+        let RuntimeMetrics {
+            beats,
+            allocated,
+            freed,
+            live,
+            pending,
+            large,
+            abandoned,
+            block_bytes,
+            in_use_bytes,
+            ladder,
+            debt,
+            steps,
+            panics,
+            ..
+        } = sums(&mut numbers);
+        let metrics = Metrics {
+            beats,
+            allocated,
+            freed,
+            live: Live { now: live, peak_bytes: peak_live },
+            pending: Live { now: pending, peak_bytes: peak_pending },
+            large,
+            abandoned,
+            block_bytes,
+            in_use_bytes,
+            peak_in_use_bytes,
+            limit,
+            ladder,
+            debt,
+            steps,
+            panics,
+            engine_calls: EngineCalls { routine, forced, forced_elsewhere },
+        };
+        in_order(&recorded(|| record_mutator(true, metrics, &[])), numbers.0);
         let without = recorded(|| record_mutator(false, Metrics { limit: None, ..metrics }, &[]));
         assert_eq!(without.len() as u64, numbers.0);
-        assert_eq!(without["mimalloc_runtime_mutator_attached"], 0);
+        assert_eq!(find(&without, "mimalloc_runtime_mutator_attached"), 0);
     }
 
     #[test]
     fn every_figure_of_the_engine_is_recorded() {
         let mut numbers = Numbers(0);
-        let peaked = |numbers: &mut Numbers| Count { peak: numbers.next() as i64, ..numbers.count() };
+        let peaked = |numbers: &mut Numbers| {
+            let current = numbers.count();
+            Count { peak: numbers.next() as i64, ..current }
+        };
         // The class of 1 KiB, and the last.
         let bins = [(0..sys::MI_BIN_HUGE).find(|bin| bin_stride(*bin) == Some(1024)).unwrap(), sys::MI_BIN_HUGE];
-        let mut raw = sys::mi_stats_t::new();
-        for bin in bins {
-            raw.page_bins[bin] = sys::mi_stat_count_t { current: numbers.next() as i64, peak: 0, total: 1 };
-            if COUNTS_BLOCKS {
-                raw.malloc_bins[bin].current = numbers.next() as i64;
-            }
-        }
-        let stats = EngineStats {
+        let mut stats = EngineStats {
             reserved_bytes: peaked(&mut numbers),
             committed_bytes: peaked(&mut numbers),
             purged_bytes: numbers.next() as i64,
@@ -489,13 +500,21 @@ mod tests {
             commit_calls: numbers.next() as i64,
             purge_calls: numbers.next() as i64,
             arenas: numbers.next() as i64,
-            bins: EngineStats::from(&raw).bins,
+            bins: EngineStats::from(&sys::mi_stats_t::new()).bins,
         };
+        let mut raw = sys::mi_stats_t::new();
+        for bin in bins {
+            raw.page_bins[bin] = sys::mi_stat_count_t { current: numbers.next() as i64, peak: 0, total: 1 };
+        }
+        for bin in bins.into_iter().filter(|_| COUNTS_BLOCKS) {
+            raw.malloc_bins[bin].current = numbers.next() as i64;
+        }
+        stats.bins = EngineStats::from(&raw).bins;
         let recorded = recorded(|| record_all(OF_ENGINE, &stats, &[]));
-        each_once(&recorded, numbers.0);
+        in_order(&recorded, numbers.0);
         let name = "mimalloc_runtime_engine_class_pages block_bytes";
         for (bin, word) in bins.into_iter().zip(["1024", "larger"]) {
-            assert_eq!(recorded[&format!("{name}={word}")], raw.page_bins[bin].current as u64);
+            assert_eq!(find(&recorded, &format!("{name}={word}")), raw.page_bins[bin].current as u64);
         }
     }
 

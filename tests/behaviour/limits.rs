@@ -172,6 +172,13 @@ fn a_child_inherits_the_limit() {
     let mutator = attaching(12_345).pressure_at(10, 20).unwrap().attach().unwrap();
     let child = mutator.child().attach().unwrap();
     assert_eq!(child.limit(), Some(12_345));
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = Rc::clone(&told);
+    child.on_pressure(move |_, pressure| tells.borrow_mut().push((pressure.level, pressure.in_use))).unwrap();
+    let kept = [1_200, 32, 1_200, 32].map(|bytes| child.alloc_tail((), bytes, |_| 0u8).unwrap());
+    // From 1,234 bytes on, and from 2,469: objects of 1,280 and of 48.
+    assert_eq!(*told.borrow(), [(PressureLevel::High, 1_280), (PressureLevel::Critical, 2 * 1_280 + 48)]);
+    drop(kept);
 }
 
 /// Each level is told once as it is reached, and again when the bytes in use have been well below it.

@@ -364,7 +364,7 @@ impl RemoteFree {
         unsafe { look_at(block) };
         // SAFETY: as above.
         unsafe { sys::mi_free(block.as_ptr().cast()) };
-        // Release: whoever sees the block counted as freed (Acquire in `State::blocks`) comes after the free itself, and
+        // Release: whoever sees the block counted as freed (Acquire in `Leftover::is_gone`) comes after the free itself, and
         // may destroy the heap.
         self.freed.bytes.fetch_add(counted(layout.size(), layout.align()), Ordering::Release);
     }

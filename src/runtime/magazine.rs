@@ -45,7 +45,7 @@ pub(crate) const MOST_BLOCKS: u32 = if cfg!(engine_watches) {
 
 /// All lists together hold at most so many bytes: reached only by a program that keeps freeing blocks of every size up to
 /// [`SMALL`] within [`CLASSES`] beats.
-pub(crate) const MOST_BYTES: u64 = {
+pub(crate) const MOST_KEPT_BYTES: u64 = {
     let (mut bytes, mut class) = (0, 0);
     while class < CLASSES {
         bytes += SIZES[class] as u64 * MOST_BLOCKS as u64;

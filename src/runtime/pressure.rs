@@ -149,7 +149,8 @@ impl Mutator {
     /// [`unsubscribe`](Mutator::unsubscribe):
     ///
     /// - when the bytes in use reach a threshold ([`PressureLevel::High`], [`PressureLevel::Critical`]), on the allocation path as
-    ///   a beat handler is; again only when they have been below it by a sixteenth of the limit;
+    ///   a beat handler is; again only when they have been below it by a sixteenth of the limit, as is looked at on each beat and where a
+    ///   threshold could be reached: what falls and rises again between two such moments is not seen;
     /// - when an allocation finds no room ([`PressureLevel::Full`]), by the limit or in the engine. What the handler drops may
     ///   make room: the allocation is tried once more.
     ///

@@ -41,8 +41,9 @@ impl Watch {
     /// - when an allocation has found no room;
     /// - when the mutator is attached and detached, and after that whenever one of its objects dies.
     ///
-    /// So it is as old as what the mutator has allocated and freed since, of allocations less than a beat; those of Rust's own
-    /// ([`ChargingAlloc`](crate::ChargingAlloc)) make no beat before the next allocation or safepoint of the mutator. In time it may be
+    /// So it is as old as what the mutator has allocated and freed since, of allocations less than a beat; but those of Rust's own
+    /// ([`ChargingAlloc`](crate::ChargingAlloc)) make no beat before the next allocation or safepoint of the mutator, and what a handler or
+    /// a `Drop` allocates that an allocation has called makes none before it returns. In time it may be
     /// of any age: a mutator that does not allocate shows nothing new.
     ///
     /// # Cost

@@ -1,8 +1,8 @@
 //! Limits: whether an allocation may be made, and what is tried before it is refused.
 //!
 //! Invariant LIMIT: with a limit, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
-//! from one allocation to the next; and the counts are never below what the engine has in use. The allocation path
-//! does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
+//! from one allocation to the next; and the counts are never below what the engine has in use of the mutator's blocks. (What earlier
+//! mutators of a pooled heap have left in it is in no count.) The allocation path does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
 
 use core::cell::Cell;
@@ -26,7 +26,7 @@ fn option(limit: u64) -> Option<u64> {
     (limit < NONE).then_some(limit)
 }
 
-/// A threshold is told again when the bytes in use have been below it by this part of the limit.
+/// A threshold is told again when a poll has found the bytes in use below it by this part of the limit.
 const REARM: u64 = 16;
 
 /// Why an allocation finds no room.
@@ -72,7 +72,7 @@ impl State {
     /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
     fn over(&self) -> u64 {
         let (limit, in_use) = (self.limit.get(), self.in_use());
-        if in_use.saturating_add(magazine::MOST_BYTES) <= limit {
+        if in_use.saturating_add(magazine::MOST_KEPT_BYTES) <= limit {
             return 0;
         }
         (in_use + self.heap.kept_bytes()).saturating_sub(limit)
@@ -94,7 +94,8 @@ impl State {
         }
         let to_limit = limit.saturating_sub(in_use);
         // Far from the limit, the most that can be kept stands for what is.
-        let kept = if to_limit > 2 * magazine::MOST_BYTES { magazine::MOST_BYTES } else { self.heap.kept_bytes() };
+        let kept =
+            if to_limit > 2 * magazine::MOST_KEPT_BYTES { magazine::MOST_KEPT_BYTES } else { self.heap.kept_bytes() };
         to_threshold.min(to_limit.saturating_sub(kept))
     }
 

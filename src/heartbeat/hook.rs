@@ -4,9 +4,9 @@
 //!
 //! 1. It is registered once, with a null argument, and never taken back: function and argument are two separate atomics
 //!    in the engine, and a call can see a new one with an old other.
-//! 2. On a thread without a mutator it does nothing at all, and elsewhere it counts and does nothing else: version 3 calls it with
-//!    internal locks held, on threads that are not initialised yet, and that of the very heap that is being used among them, so that
-//!    whoever allocates there can wait for himself. Handlers learn of calls at the next safepoint.
+//! 2. On a thread without a mutator it does nothing at all, and on others it counts and does nothing else: version 3 calls it on threads
+//!    that are not initialised yet, and with locks held, also one of the very heap that is being used. Whoever allocated there could
+//!    wait for himself. Handlers learn of calls at the next safepoint.
 //! 3. It reads one thread-local that is made by a constant and has no `Drop`: calls come at thread and process exit too,
 //!    when other thread-locals are gone.
 //! 4. Nothing is freed in it: what a failed allocation needs is done by the allocation, after the engine has returned.

@@ -152,7 +152,7 @@ fn the_hook_comes_with_a_lock_of_the_heap_held_that_is_being_used() {
             unsafe { engine::free(block) };
         };
         let heap = engine::heap();
-        for _ in 0..100 {
+        for _ in 0..30 {
             OTHER.store(null_mut(), Relaxed);
             let before = CALLED.load(Relaxed);
             while CALLED.load(Relaxed) == before {

@@ -77,11 +77,10 @@ impl Heap {
     /// The string of the bytes that `read` adds to a draft; `None` if they are not text.
     pub(crate) fn read(
         &mut self,
-        read: impl FnOnce(&mut Draft) -> Result<(), RuntimeError>,
+        read: impl FnOnce(&mut Reading<'_>) -> Result<(), RuntimeError>,
     ) -> Result<Option<Value>, RuntimeError> {
         let draft = Drafting::begin(&mut self.draft);
-        read(draft.0)?;
-        self.meter.work(&self.mutator, draft.0.bytes().len())?;
+        read(&mut Reading { draft: &mut *draft.0, meter: &self.meter, mutator: &self.mutator })?;
         let Ok(text) = std::str::from_utf8(draft.0.bytes()) else { return Ok(None) };
         Ok(Some(self.strings.intern(&self.mutator, text.into())?.into()))
     }
@@ -118,6 +117,36 @@ impl Heap {
     pub(crate) fn list_of(&self, items: Buffer<Value>) -> Result<Value, RuntimeError> {
         let list: Ref<List> = self.mutator.alloc(List::new(items))?;
         Ok(list.into())
+    }
+}
+
+/// A draft while bytes from outside are added to it, and paid for.
+pub(crate) struct Reading<'a> {
+    draft: &'a mut Draft,
+    meter: &'a Meter,
+    mutator: &'a Mutator,
+}
+
+impl Reading<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.draft.bytes()
+    }
+
+    /// Adds to it. Pays each time that it has come to enough to cost anything, so that what is as good as endless is interrupted; and always
+    /// at the same byte, in whatever pieces they come.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), RuntimeError> {
+        while !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(bytes.len().min(self.meter.until_due()));
+            self.draft.push(piece)?;
+            self.meter.work(self.mutator, piece.len())?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes the last byte away, if it is this one.
+    pub(crate) fn drop_last(&mut self, byte: u8) {
+        self.draft.drop_last(byte);
     }
 }
 

@@ -20,6 +20,11 @@ impl Meter {
         self.owed.set(0);
     }
 
+    /// How many bytes more come to enough to cost anything. At least 1.
+    pub(crate) fn until_due(&self) -> usize {
+        BYTES - self.owed.get()
+    }
+
     /// Pays for so many bytes looked at or written.
     ///
     /// # Errors

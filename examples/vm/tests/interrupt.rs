@@ -1,24 +1,29 @@
 //! Limits: where scripts end that run out of fuel, beats or time, or are stopped.
 
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, BufReader, Cursor, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use lox_vm::error::InterpretError;
-use lox_vm::machine::{Config, Limits, Machine};
+use lox_vm::machine::{Config, HeapLimit, Limits, Machine};
 use mimalloc_runtime::{Interrupter, Pacing, Tally};
 
 const NONE: Limits = Limits { fuel: None, beats: None, time: None };
 
-fn machine(pacing: Pacing, limits: Limits) -> Machine {
-    let config = Config {
+fn config(pacing: Pacing, limits: Limits) -> Config {
+    Config {
         pacing,
         beat_bytes: 4 << 10,
         limits,
         heap_limit: None,
         script_args: Vec::new(),
         stdin: Box::new(io::empty()),
-    };
-    Machine::new(config).unwrap()
+    }
+}
+
+fn machine(pacing: Pacing, limits: Limits) -> Machine {
+    Machine::new(config(pacing, limits)).unwrap()
 }
 
 fn limited(limits: Limits) -> Machine {
@@ -144,15 +149,22 @@ fn the_same_script_ends_at_the_same_instruction_in_every_run() {
     }
 }
 
-/// The fuel that a line takes when `l` is a list of so many strings, `m` a map, `s` a string and `t` one of blanks.
+/// The fuel that a line takes when `l` is a list of so many strings, `m` a map, `s` a string and `t` one of blanks, and a file and the line
+/// to be read have as many bytes. The path of the file stands for `FILE` in the line.
 fn fuel_of(line: &str, size: usize) -> u64 {
-    let mut machine = limited(Limits { fuel: Some(1 << 40), ..NONE });
+    let text = "x".repeat(size) + "\n";
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bytes-{size}"));
+    fs::write(&file, &text).unwrap();
+    let line = line.replace("FILE", file.to_str().unwrap());
+    let limits = Limits { fuel: Some(1 << 40), ..NONE };
+    let config = Config { stdin: Box::new(Cursor::new(text)), ..config(Pacing::default(), limits) };
+    let mut machine = Machine::new(config).unwrap();
     let setup = format!(
         "var l = List(); var m = Map(); var s = \"\"; var t = \"\";
          for (var i = 0; i < {size}; i = i + 1) {{ l.add(str(i)); m.set(i, i); s = s + \"x\"; t = t + \" \"; }}"
     );
     assert_eq!(interpret(&mut machine, &setup).1, "");
-    assert_eq!(interpret(&mut machine, line).1, "", "{line}");
+    assert_eq!(interpret(&mut machine, &line).1, "", "{line}");
     (1 << 40) - machine.mutator().fuel().unwrap()
 }
 
@@ -192,6 +204,8 @@ fn natives_use_fuel_for_what_they_work_through() {
         "startsWith(s, s);",
         "endsWith(s, s);",
         "chars(s);",
+        "readFile(\"FILE\");",
+        "readLine();",
     ] {
         let (fuel, more) = (fuel_of(line, SIZE), fuel_of(line, 4 * SIZE));
         assert!(fuel >= SIZE as u64 / 64, "{line} {fuel}");
@@ -246,6 +260,21 @@ fn text_without_end_is_interrupted_while_it_is_written() {
     let (out, err) = interpret(&mut machine, "while (true) print \"short\";");
     assert_eq!((out.replace("short\n", ""), err), (String::new(), "Out of fuel.\n[line 1] in script\n".to_owned()));
     assert_eq!(interpret(&mut machine, "print str(1) + \"!\";"), ("1!\n".to_owned(), String::new()));
+}
+
+/// A stream and a file that never end. Without fuel they would fill the heap.
+#[test]
+fn reading_without_end_is_interrupted() {
+    let lines = if cfg!(unix) { &["readLine();", "readFile(\"/dev/zero\");"][..] } else { &["readLine();"] };
+    for line in lines {
+        let mut config = config(Pacing::default(), Limits { fuel: Some(1_000), ..NONE });
+        config.heap_limit = Some(HeapLimit { bytes: 1 << 20, walled: false });
+        config.stdin = Box::new(BufReader::new(io::repeat(b'x')));
+        let mut machine = Machine::new(config).unwrap();
+        assert_eq!(interpret(&mut machine, line).1, "Out of fuel.\n[line 1] in script\n");
+        let peak = machine.mutator().metrics().peak_in_use_bytes;
+        assert!(peak < 200_000, "{peak} bytes for 64,000");
+    }
 }
 
 /// Asks for a stop when something is written: in the middle of the script.

@@ -63,7 +63,7 @@ fn split(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
     if separator.is_empty() {
         return Err(arguments.error("separator must not be empty"));
     }
-    context.heap.work(text.len())?;
+    context.heap.work(text.len() + separator.len())?;
     strings(context, text.split(separator))
 }
 
@@ -92,7 +92,7 @@ fn lower(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, 
 /// An empty string is found between all characters and at both ends.
 fn replace(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Value, RuntimeError> {
     let (text, from, to) = (arguments.string(1)?, arguments.string(2)?, arguments.string(3)?);
-    context.heap.work(text.len())?;
+    context.heap.work(text.len() + from.len())?;
     context.heap.written(|draft| {
         let mut separator = "";
         text.split(from).try_for_each(|part| {

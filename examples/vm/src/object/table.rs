@@ -1,9 +1,10 @@
 //! Tables from values to values, in the order of insertion.
 //!
 //! Entries stand in a dense array in the order in which their keys came. A table of few entries is searched from end to
-//! end; a larger one has an index besides, an open-addressed table of entry numbers. A removed entry leaves a gap, which
-//! is closed when room runs out: so entries of a table from which nothing is removed never move, and a [`Hint`] of where
-//! a key stood last time is mostly right.
+//! end; a larger one has an index besides, an open-addressed table of entry numbers. A removed entry leaves a gap. Gaps
+//! are closed when room runs out, or when there are three times as many as entries, so that a walk is no longer than what
+//! it finds: entries of a table from which nothing is removed never move, and a [`Hint`] of where a key stood last time
+//! is mostly right.
 //!
 //! Growing moves all entries, and renews the index, at once.
 
@@ -45,8 +46,8 @@ pub(crate) struct Table {
     entries: Buffer<Entry>,
     /// How many entries are not gaps.
     live: usize,
-    /// One more than the number of an entry, or zero, in a power of two of places, at least half of them zero. Only this
-    /// handle refers to it.
+    /// One more than the number of each entry that is no gap, and zeros, in a power of two of places, at least half of them
+    /// zero. Only this handle refers to it.
     index: Option<Ref<Tail<(), u32>>>,
 }
 
@@ -164,18 +165,19 @@ impl Table {
         let entries = self.entries.items_mut();
         let mut filled = 0;
         for number in 0..entries.len() {
-            if !entries[number].key.is_absent() {
-                entries.swap(filled, number);
-                filled += 1;
+            if entries[number].key.is_absent() {
+                continue;
             }
+            if filled < number {
+                if let Some(index) = &mut self.index {
+                    let (places, place) = place(index, &entries[number].key, number);
+                    places[place] = filled as u32 + 1;
+                }
+                entries.swap(filled, number);
+            }
+            filled += 1;
         }
         self.entries.truncate(filled);
-        if let Some(mut index) = self.index.take() {
-            let (_, places) = index.parts_mut().expect("the index has one handle");
-            places.fill(0);
-            self.enter_all(&mut index);
-            self.index = Some(index);
-        }
     }
 
     fn enter_all(&self, index: &mut Ref<Tail<(), u32>>) {
@@ -189,8 +191,16 @@ impl Table {
     /// Removes a key. The result is its value.
     pub(crate) fn remove(&mut self, key: &Value) -> Option<Value> {
         let number = self.find(key)?;
+        if let Some(index) = &mut self.index {
+            leave(index, self.entries.items(), number);
+        }
         let entry = std::mem::take(&mut self.entries.items_mut()[number]);
         self.live -= 1;
+        let used = self.entries.len();
+        // As many steps as there were removals since the last time, or a third more.
+        if used > UNINDEXED && self.live < used / 4 {
+            self.close_gaps();
+        }
         Some(entry.value)
     }
 
@@ -216,6 +226,34 @@ fn enter(index: &mut Ref<Tail<(), u32>>, key: &Value, number: usize) {
     }
     // `reserve` has seen to it that it fits.
     places[place] = number as u32 + 1;
+}
+
+/// The places of an index, and which of them a key's entry has.
+fn place<'a>(index: &'a mut Ref<Tail<(), u32>>, key: &Value, number: usize) -> (&'a mut [u32], usize) {
+    let (_, places) = index.parts_mut().expect("the index has one handle");
+    let mask = places.len() - 1;
+    let mut place = hash::word(key.bits()) & mask;
+    while places[place] as usize != number + 1 {
+        place = (place + 1) & mask;
+    }
+    (places, place)
+}
+
+/// Takes an entry out of an index. Those that would not be found past an empty place move up into it.
+fn leave(index: &mut Ref<Tail<(), u32>>, entries: &[Entry], number: usize) {
+    let (places, mut empty) = place(index, &entries[number].key, number);
+    let mask = places.len() - 1;
+    let mut next = empty;
+    loop {
+        next = (next + 1) & mask;
+        let Some(other) = (places[next] as usize).checked_sub(1) else { break };
+        let way = next.wrapping_sub(hash::word(entries[other].key.bits())) & mask;
+        if way >= next.wrapping_sub(empty) & mask {
+            places[empty] = places[next];
+            empty = next;
+        }
+    }
+    places[empty] = 0;
 }
 
 #[cfg(test)]
@@ -293,6 +331,26 @@ mod tests {
         }
         assert_eq!(table.len(), 10);
         assert!(table.entries.capacity() <= 32);
+    }
+
+    /// So a walk over it is about as long as what it holds.
+    #[test]
+    fn most_of_a_table_is_no_gaps() {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        for stride in [1, 3, 7] {
+            let mut table = Table::default();
+            for key in 0..1000 {
+                table.set(&mutator, number(key), number(key)).unwrap();
+            }
+            let mut left: Vec<(u32, u32)> = (0..1000).map(|key| (key, key)).collect();
+            for key in (0..1000).map(|step| step * stride % 1000) {
+                assert_eq!(table.remove(&number(key)), Some(number(key)));
+                left.retain(|pair| pair.0 != key);
+                assert!(numbers(&table) == left && left.iter().all(|pair| table.get(&number(pair.0)).is_some()));
+                assert!(table.entries.len() <= UNINDEXED || table.entries.len() / 4 <= table.len(), "{}", table.len());
+            }
+            assert!(table.len() == 0 && table.bytes() <= UNINDEXED * size_of::<Entry>());
+        }
     }
 
     #[test]

@@ -236,6 +236,20 @@ fn natives_use_fuel_for_what_they_work_through() {
     }
 }
 
+/// A class is made with copies of all methods that it inherits.
+#[test]
+fn inheriting_is_paid_for() {
+    let fuel_with = |methods: usize| {
+        let methods: String = (0..methods).map(|number| format!("m{number}() {{}} ")).collect();
+        let mut machine = limited(Limits { fuel: Some(1 << 40), ..NONE });
+        assert_eq!(interpret(&mut machine, &format!("class A {{ {methods} }}")).1, "");
+        assert_eq!(interpret(&mut machine, "class B < A {}").1, "");
+        (1 << 40) - machine.mutator().fuel().unwrap()
+    };
+    assert_eq!((fuel_with(0), fuel_with(1)), (0, 0));
+    assert_eq!(fuel_with(120), 120 * 16 / 64);
+}
+
 /// Gaps that a map has are as long to walk as its entries. One from which almost everything was removed has none.
 #[test]
 fn gaps_in_a_map_are_paid_for() {

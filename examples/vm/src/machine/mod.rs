@@ -66,7 +66,7 @@ impl fmt::Debug for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Fuel: 1 for each jump back, of which a `for` with an increment makes two a round, 1 for each call of a function written
-    /// in Lox, and 1 for each 64 bytes that natives and `print` work through.
+    /// in Lox, and 1 for each 64 bytes that natives, `print` and inheriting methods work through.
     pub fuel: Option<u64>,
     /// Heartbeats.
     pub beats: Option<u64>,

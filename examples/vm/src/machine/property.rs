@@ -101,11 +101,13 @@ impl State {
             }));
         };
         let class = class.as_ref::<Class>().expect("what inherits was just made");
+        let inherited = superclass.methods().borrow();
+        self.heap.work(inherited.bytes())?;
         let mut methods = class.methods().borrow_mut();
-        for (name, method) in superclass.methods().borrow().entries() {
+        for (name, method) in inherited.entries() {
             methods.set(self.heap.mutator(), name.clone(), method.clone())?;
         }
-        drop(methods);
+        drop((methods, inherited));
         self.stack.pop();
         Ok(())
     }

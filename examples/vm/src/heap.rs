@@ -128,10 +128,6 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.draft.bytes()
-    }
-
     /// Adds to it. Pays each time that it has come to enough to cost anything, so that what is as good as endless is interrupted; and always
     /// at the same byte, in whatever pieces they come.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), RuntimeError> {
@@ -142,6 +138,11 @@ impl Reading<'_> {
             bytes = rest;
         }
         Ok(())
+    }
+
+    /// Pays for bytes that are not added.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), RuntimeError> {
+        Ok(self.meter.work(self.mutator, bytes.len())?)
     }
 
     /// Takes the last byte away, if it is this one.

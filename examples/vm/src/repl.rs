@@ -35,13 +35,14 @@ pub(crate) fn run(
     err: &mut dyn Write,
 ) -> Result<(), Broken> {
     let mut lines = Lines::open().map_err(Broken::Input)?;
-    while let Some(line) = lines.next().map_err(Broken::Input)? {
+    loop {
+        machine.finish_line().map_err(Broken::Input)?;
+        let Some(line) = lines.next().map_err(Broken::Input)? else { return Ok(()) };
         match ctrl_c.interpret(machine, &line, out, err) {
             Ok(()) | Err(InterpretError::Compile | InterpretError::Runtime) => {}
             Err(InterpretError::Output(error)) => return Err(Broken::Output(error)),
         }
     }
-    Ok(())
 }
 
 /// Where lines come from.

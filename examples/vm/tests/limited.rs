@@ -9,16 +9,19 @@ use mimalloc_runtime::{Budget, Pacing, When};
 
 const NONE: Limits = Limits { fuel: None, beats: None, time: None };
 
-fn machine(limits: Limits, bytes: Option<u64>) -> Machine {
-    let config = Config {
+fn config(limits: Limits, bytes: Option<u64>) -> Config {
+    Config {
         pacing: Pacing::default(),
         beat_bytes: 4 << 10,
         limits,
         heap_limit: bytes.map(|bytes| HeapLimit { bytes, walled: false }),
         script_args: Vec::new(),
         stdin: Box::new(io::empty()),
-    };
-    Machine::new(config).unwrap()
+    }
+}
+
+fn machine(limits: Limits, bytes: Option<u64>) -> Machine {
+    Machine::new(config(limits, bytes)).unwrap()
 }
 
 /// What a script writes to its two streams.
@@ -139,6 +142,20 @@ fn bytes_are_counted_from_what_is_in_use() {
     assert!(again >= few, "{again} {few}");
     assert_eq!(machine.mutator().limit(), Some(10 << 20));
     assert!(machine.mutator().metrics().peak_in_use_bytes <= 10 << 20);
+}
+
+/// The next one that is read is the one after it, paid for by whoever reads that.
+#[test]
+fn a_line_that_could_not_be_read_is_passed_over() {
+    for (bytes, fuel, why) in [("nil", "10", "Out of fuel."), ("20000", "nil", "Out of memory.")] {
+        let stdin = Box::new(io::Cursor::new("x".repeat(64_000) + "\nnext\n"));
+        let limits = Limits { fuel: Some(10_000), ..NONE };
+        let mut machine = Machine::new(Config { stdin, ..config(limits, None) }).unwrap();
+        let source = format!("fun f() {{ return readLine(); }} print limited(f, {bytes}, {fuel}); print readLine();");
+        assert_eq!(interpret(&mut machine, &source), (format!("{why}\nnext\n"), String::new()));
+        assert!(machine.mutator().fuel().unwrap() < 10_000 - 64_000 / 64);
+        assert_eq!(interpret(&mut machine, "print readLine();").0, "nil\n");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod state;
 mod upvalues;
 
 use std::fmt;
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime};
@@ -30,7 +30,7 @@ use self::state::State;
 use crate::compiler::compile;
 use crate::error::{InterpretError, RuntimeError, StartError};
 use crate::heap::Heap;
-use crate::natives::Host;
+use crate::natives::{Host, Lines};
 use crate::proto::Proto;
 
 /// How to set a machine up.
@@ -114,7 +114,7 @@ impl Machine {
         // Both, as a wall is rounded up.
         let attaching = attaching.limit(bytes).wall(wall)?;
         let heap = Heap::new(attaching.beat_bytes(config.beat_bytes)?.attach()?);
-        let host = Host { script_args: config.script_args, stdin: config.stdin, started: Instant::now() };
+        let host = Host { script_args: config.script_args, lines: Lines::new(config.stdin), started: Instant::now() };
         let state = State::new(heap, host)?;
         let reserve = Reserve::new(state.heap.mutator());
         Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits })
@@ -156,6 +156,15 @@ impl Machine {
         };
         self.reset();
         result
+    }
+
+    /// Takes what is left of a line of which `readLine()` has read a part, and has failed. A later `readLine()` does this by itself; to be
+    /// called by whoever reads the same input as scripts do.
+    ///
+    /// # Errors
+    /// Input cannot be read.
+    pub fn finish_line(&mut self) -> io::Result<()> {
+        self.state.host.lines.finish(|reason| reason, |_| Ok(()))
     }
 
     /// Counts the limits from now on. Returns the beats that have passed.

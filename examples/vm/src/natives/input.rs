@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufRead as _, ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _};
 
 use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
@@ -42,32 +42,15 @@ fn read_line(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<Val
     // What was written without a line break may be the question that this line answers.
     context.out.flush()?;
     let unreadable = |reason: &dyn Display| arguments.error(format_args!("could not read a line: {reason}"));
-    let stdin = &mut context.host.stdin;
-    let mut ended = false;
-    let text = context.heap.read(|draft| {
-        let mut complete = false;
-        while !complete {
-            let read = match stdin.fill_buf() {
-                Ok([]) => {
-                    ended = draft.bytes().is_empty();
-                    return Ok(());
-                }
-                Ok(bytes) => {
-                    let end = bytes.iter().position(|byte| *byte == b'\n');
-                    complete = end.is_some();
-                    let line = &bytes[..end.unwrap_or(bytes.len())];
-                    draft.push(line)?;
-                    line.len() + usize::from(complete)
-                }
-                Err(reason) if reason.kind() == ErrorKind::Interrupted => 0,
-                Err(reason) => return Err(unreadable(&reason)),
-            };
-            stdin.consume(read);
-        }
-        draft.drop_last(b'\r');
+    let lines = &mut context.host.lines;
+    let mut found = false;
+    let text = context.heap.read(|line| {
+        lines.finish(|reason| unreadable(&reason), |rest| line.pass(rest))?;
+        found = lines.read(|reason| unreadable(&reason), |piece| line.push(piece))?;
+        line.drop_last(b'\r');
         Ok(())
     })?;
-    if ended { Ok(Value::NIL) } else { text.ok_or_else(|| unreadable(&NO_TEXT)) }
+    if found { text.ok_or_else(|| unreadable(&NO_TEXT)) } else { Ok(Value::NIL) }
 }
 
 /// As the standard library says it.

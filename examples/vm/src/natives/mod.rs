@@ -6,11 +6,12 @@
 mod core;
 mod input;
 pub(crate) mod limited;
+mod lines;
 pub(crate) mod list;
 pub(crate) mod map;
 mod text;
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::time::Instant;
 
 use mimalloc_runtime::Ref;
@@ -21,6 +22,7 @@ use crate::object::List;
 use crate::value::Value;
 
 use self::limited::LimitedCall;
+pub(crate) use self::lines::Lines;
 
 /// The code of a native. What takes longer than constant time says so to [`Heap::work`], so that fuel bounds it too.
 pub(crate) type NativeFn = fn(&mut Context<'_>, &Arguments<'_>) -> Result<Value, RuntimeError>;
@@ -50,7 +52,7 @@ pub(crate) const TABLES: &[&[Native]] = &[core::NATIVES, text::NATIVES, input::N
 /// What the machine was given besides source: the script's arguments and its standard input.
 pub(crate) struct Host {
     pub(crate) script_args: Vec<String>,
-    pub(crate) stdin: Box<dyn BufRead>,
+    pub(crate) lines: Lines,
     /// When the machine was made.
     pub(crate) started: Instant,
 }

@@ -31,6 +31,23 @@ fn input_that_is_no_text_is_an_error() {
     assert!(run.stderr.starts_with("Could not read standard input: "), "{}", run.stderr);
 }
 
+/// What is left of a line that could not be read is no program, nor the next line that is read. The longer line is more than is taken at a time.
+#[test]
+fn the_rest_of_a_line_that_could_not_be_read_is_passed_over() {
+    let cases = [
+        (50, "--fuel=2", "Out of fuel."),
+        (3_000, "--fuel=2", "Out of fuel."),
+        (3_000, "--heap-limit=32KiB", "Out of memory."),
+    ];
+    for (rounds, limit, why) in cases {
+        let line = "print \"a part\"; ".repeat(rounds);
+        let input = format!("readLine();\n{line}\nprint readLine();\nnext\nprint \"last\";\n");
+        let run = Lox::with(&[limit]).input(input).run();
+        assert_eq!((run.code, run.stdout.as_str()), (0, "next\nlast\n"), "{limit}: {}", run.stderr);
+        assert_eq!(run.stderr, format!("{why}\n[line 1] in script\n"));
+    }
+}
+
 /// A program at the other end of two pipes that waits for each answer would wait for ever if one stayed in a buffer.
 #[test]
 fn what_was_written_is_seen_before_input_is_awaited() {

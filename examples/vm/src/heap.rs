@@ -67,9 +67,8 @@ impl Heap {
     ) -> Result<Value, RuntimeError> {
         let draft = Drafting::begin(&mut self.draft);
         let mut metered = Metered::new(&mut *draft.0, &self.meter, &self.mutator);
-        let written = write(&mut metered);
-        metered.finish()?;
-        written.map_err(|fmt::Error| RuntimeError::OutOfMemory)?;
+        let written = write(&mut metered).map_err(|fmt::Error| RuntimeError::OutOfMemory);
+        metered.finish(written)?;
         let text = std::str::from_utf8(draft.0.bytes()).expect("what was written is text");
         Ok(self.strings.intern(&self.mutator, text.into())?.into())
     }
@@ -88,9 +87,8 @@ impl Heap {
     /// Writes text where `print` does.
     pub(crate) fn print(&self, out: &mut dyn io::Write, text: fmt::Arguments<'_>) -> Result<(), RuntimeError> {
         let mut metered = Metered::new(out, &self.meter, &self.mutator);
-        let written = io::Write::write_fmt(&mut metered, text);
-        metered.finish()?;
-        Ok(written?)
+        let written = io::Write::write_fmt(&mut metered, text).map_err(RuntimeError::Output);
+        metered.finish(written)
     }
 
     /// Two strings put together.

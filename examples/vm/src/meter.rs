@@ -5,6 +5,8 @@ use std::{fmt, io};
 
 use mimalloc_runtime::{Interrupted, Mutator};
 
+use crate::error::RuntimeError;
+
 /// So many bytes looked at or written cost as much as a round of a loop.
 const BYTES: usize = 64;
 
@@ -71,12 +73,13 @@ impl<'a, W: ?Sized> Metered<'a, W> {
     /// To be called when all is written, or writing has failed.
     ///
     /// # Errors
-    /// The script is to end: the reason why writing has failed, or a new one.
-    pub(crate) fn finish(self) -> Result<(), Interrupted> {
-        match self.interrupted {
-            Some(why) => Err(why),
-            None => self.meter.work(self.mutator, self.unpaid),
+    /// The script is to end: the reason why writing was given up, the error of writing, or else a new one.
+    pub(crate) fn finish(self, written: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        if let Some(why) = self.interrupted {
+            return Err(why.into());
         }
+        written?;
+        Ok(self.meter.work(self.mutator, self.unpaid)?)
     }
 }
 

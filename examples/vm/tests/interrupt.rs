@@ -285,6 +285,22 @@ fn text_without_end_is_interrupted_while_it_is_written() {
     assert_eq!(interpret(&mut machine, "print str(1) + \"!\";"), ("1!\n".to_owned(), String::new()));
 }
 
+/// Also where there would be no fuel for what was to be written.
+#[test]
+fn an_output_error_is_not_taken_for_the_end_of_fuel() {
+    let mut machine = limited(Limits { fuel: Some(0), ..NONE });
+    let half = "x".repeat(30);
+    let source = format!("print \"{half}\" + \"{half}\";");
+    let mut nowhere: &mut [u8] = &mut [];
+    let result = machine.interpret(&source, &mut nowhere, &mut io::sink());
+    assert!(
+        matches!(&result, Err(InterpretError::Output(error)) if error.kind() == io::ErrorKind::WriteZero),
+        "{result:?}"
+    );
+    // Where it can be written there is not enough for it.
+    assert_eq!(interpret(&mut machine, &source).1, "Out of fuel.\n[line 1] in script\n");
+}
+
 /// A stream and a file that never end. Without fuel they would fill the heap.
 #[test]
 fn reading_without_end_is_interrupted() {

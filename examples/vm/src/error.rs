@@ -48,7 +48,7 @@ pub enum InterpretError {
     Compile,
     /// A run-time error.
     Runtime,
-    /// Its output could not be written.
+    /// Its output could not be written. It may have failed by itself besides.
     Output(io::Error),
 }
 

@@ -1,6 +1,6 @@
 //! The machine from within: scripts whose output, errors and memory are looked at, under every pacing.
 
-use std::io::{self, Cursor, Write};
+use std::io::{self, BufWriter, Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lox_vm::error::InterpretError;
@@ -320,6 +320,23 @@ fn output_that_cannot_be_written_ends_the_script() {
         }
         assert_eq!(err, b"");
         assert_clean(&machine.shutdown());
+    }
+}
+
+/// Also where the script has failed by itself: nobody knows then what of its output has come.
+#[test]
+fn output_that_cannot_be_flushed_is_an_error() {
+    for (source, said) in
+        [("print 1;", ""), ("print 1; nil.x;", "Only instances have properties.\n[line 1] in script\n")]
+    {
+        let mut machine = machine(Pacing::default());
+        let mut err = Vec::new();
+        let result = machine.interpret(source, &mut BufWriter::new(Pipe(0)), &mut err);
+        assert!(
+            matches!(&result, Err(InterpretError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{result:?}"
+        );
+        assert_eq!(String::from_utf8(err).unwrap(), said);
     }
 }
 

@@ -145,7 +145,7 @@ impl Machine {
         let result = self.run_script(script, out);
         let flushed = out.flush();
         let result = match result {
-            Ok(()) => flushed.map_err(InterpretError::Output),
+            Ok(()) => Ok(()),
             Err(RuntimeError::Output(error)) => Err(InterpretError::Output(error)),
             Err(RuntimeError::Interrupted(Interrupted::Deadline { deadline, beats })) => {
                 // Told as it was set.
@@ -153,6 +153,11 @@ impl Machine {
                 Err(self.report(Interrupted::Deadline { deadline, beats }.into(), err))
             }
             Err(error) => Err(self.report(error, err)),
+        };
+        // Whatever else has failed: what was written is not where it should be.
+        let result = match flushed {
+            Err(error) if !matches!(result, Err(InterpretError::Output(_))) => Err(InterpretError::Output(error)),
+            _ => result,
         };
         self.reset();
         result

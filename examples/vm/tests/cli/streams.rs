@@ -93,6 +93,7 @@ fn output_that_cannot_be_written_is_an_error() {
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("Linux has such a device");
     let much = scratch("much", "for (var i = 0; i < 100000; i = i + 1) print i;\n");
     let little = scratch("little", "print 1;\n");
+    let failing = scratch("failing", "print 1;\nnil.x;\n");
     for run in [
         Lox::with(&[]).arg(&much).stdout(full()).run(),
         Lox::with(&[]).arg(&little).stdout(full()).run(),
@@ -103,4 +104,8 @@ fn output_that_cannot_be_written_is_an_error() {
         assert_eq!(run.code, 74);
         assert!(run.stderr.starts_with("Could not write output: "), "{}", run.stderr);
     }
+    let run = Lox::with(&[]).arg(&failing).stdout(full()).run();
+    assert_eq!(run.code, 74);
+    let failed = "Only instances have properties.\n[line 2] in script\nCould not write output: ";
+    assert!(run.stderr.starts_with(failed), "{}", run.stderr);
 }

@@ -1,7 +1,7 @@
 //! Limits: where scripts end that run out of fuel, beats or time, or are stopped.
 
 use std::fs;
-use std::io::{self, BufReader, Cursor, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -299,6 +299,57 @@ fn an_output_error_is_not_taken_for_the_end_of_fuel() {
     );
     // Where it can be written there is not enough for it.
     assert_eq!(interpret(&mut machine, &source).1, "Out of fuel.\n[line 1] in script\n");
+}
+
+/// Gives as much at a time as is said.
+struct Trickle {
+    text: Cursor<String>,
+    piece: usize,
+}
+
+impl Read for Trickle {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let piece = self.piece.min(buffer.len());
+        self.text.read(&mut buffer[..piece])
+    }
+}
+
+impl BufRead for Trickle {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let all = self.text.fill_buf()?;
+        Ok(&all[..self.piece.min(all.len())])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.text.consume(amount);
+    }
+}
+
+/// Bytes charged, and so beats, fuel, and where a script ends.
+#[test]
+fn how_input_arrives_makes_no_difference() {
+    let source = "
+        fun all() { for (var s = readLine(); s != nil; s = readLine()) n = n + len(s); }
+        var n = 0; print limited(all, 100000, 600); all(); print n;
+    ";
+    let lens = [0, 1, 63, 64, 65, 4_095, 4_096, 4_097, 5_000, 8_191, 8_192, 8_193, 12_345, 20_000, 70_000];
+    let text: String = lens.iter().map(|len| "x".repeat(*len) + "\n").collect();
+    let run = |piece, limits| {
+        let stdin = Box::new(Trickle { text: Cursor::new(text.clone()), piece });
+        let mut machine = Machine::new(Config { stdin, ..config(Pacing::default(), limits) }).unwrap();
+        let told = interpret(&mut machine, source);
+        let left = interpret(&mut machine, "print n; print readLine();").0;
+        let mutator = machine.mutator();
+        (told, left, mutator.charged(), mutator.beats(), mutator.metrics().peak_in_use_bytes)
+    };
+    let fuel = |fuel| Limits { fuel: Some(fuel), ..NONE };
+    let beats = |beats| Limits { beats: Some(beats), ..NONE };
+    for limits in [NONE, fuel(500), fuel(1_000), fuel(1_501), beats(3), beats(10), beats(20)] {
+        let whole = run(usize::MAX, limits);
+        for piece in [1, 2, 100, 4_096, 5_000] {
+            assert_eq!(run(piece, limits), whole, "{piece} at a time, {limits:?}");
+        }
+    }
 }
 
 /// A stream and a file that never end. Without fuel they would fill the heap.

@@ -116,7 +116,8 @@ fn fuel_is_taken_off_the_outer_fuel_to_the_unit() {
     let ending = "fun f() { var i = 0; while (i < 70) i = i + 1; } limited(f, nil, 100);";
     let nested =
         "fun f() { while (true) {} } fun g() { limited(f, nil, 30); limited(f, nil, 1000); } limited(g, nil, 50);";
-    for (source, used) in [(failing, 1 + 100), (ending, 1 + 70), (nested, 1 + 50)] {
+    // What errors are written of is paid for outside: that of the last two comes to 70 bytes.
+    for (source, used) in [(failing, 1 + 100), (ending, 1 + 70), (nested, 1 + 50 + 1)] {
         let mut machine = machine(Limits { fuel: Some(10_000), ..NONE }, None);
         interpret(&mut machine, source);
         assert_eq!(machine.mutator().fuel(), Some(10_000 - used), "{source}");
@@ -156,6 +157,26 @@ fn a_line_that_could_not_be_read_is_passed_over() {
         assert!(machine.mutator().fuel().unwrap() < 10_000 - 64_000 / 64);
         assert_eq!(interpret(&mut machine, "print readLine();").0, "nil\n");
     }
+}
+
+/// The trace is written under the limits outside, as all that natives write; one for which these leave nothing is their error.
+#[test]
+fn the_trace_of_an_error_is_paid_for() {
+    let name = "n".repeat(2_000);
+    let source = format!(
+        "fun {name}(n) {{ if (n == 0) nil.x; {name}(n - 1); }} fun f() {{ {name}(50); }}
+         var e = limited(f, nil, nil); print len(e.trace());"
+    );
+    let trace = 51 * ("[line 1] in ()\n".len() + 2_000) + "[line 1] in f()".len();
+    let mut machine = machine(Limits { fuel: Some(1 << 40), ..NONE }, None);
+    assert_eq!(interpret(&mut machine, &source).0, format!("{trace}\n"));
+    let used = (1 << 40) - machine.mutator().fuel().unwrap();
+    assert!(used > 52 + trace as u64 / 64 && used < 60 + trace as u64 / 64, "{used}");
+
+    let mut machine = self::machine(Limits { fuel: Some(used / 2), ..NONE }, None);
+    assert_eq!(interpret(&mut machine, &source).1, "Out of fuel.\n[line 2] in script\n");
+    let mut machine = self::machine(NONE, Some(100_000));
+    assert_eq!(interpret(&mut machine, &source).1, "Out of memory.\n[line 2] in script\n");
 }
 
 #[test]

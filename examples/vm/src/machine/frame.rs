@@ -6,7 +6,7 @@ use std::fmt;
 use mimalloc_runtime::Ref;
 
 use super::barrier::Barrier;
-use crate::object::Closure;
+use crate::object::{Closure, Str};
 
 /// Calls nest as deep as this, the script counted.
 pub(super) const MAX_FRAMES: usize = 64;
@@ -27,15 +27,28 @@ impl Frame {
     pub(super) fn new(closure: Ref<Closure>, base: usize) -> Frame {
         Frame { closure, base, ip: Cell::new(0), barrier: None }
     }
-}
 
-/// Its line in the trace of a run-time error.
-impl fmt::Display for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
         let function = self.closure.head().function.head();
         // The instruction at work is the one before.
         let line = function.code.lines.get(self.ip.get().wrapping_sub(1)).copied().unwrap_or(0);
-        match &function.name {
+        Place { name: function.name.clone(), line }
+    }
+}
+
+/// Where a function is that runs, or was when it was left.
+pub(super) struct Place {
+    /// Nothing for the script.
+    name: Option<Str>,
+    line: usize,
+}
+
+/// A line in the trace of a run-time error.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line;
+        match &self.name {
             Some(name) => write!(f, "[line {line}] in {name}()"),
             None => write!(f, "[line {line}] in script"),
         }

@@ -197,7 +197,7 @@ impl Machine {
         let mut err = BufWriter::new(err);
         let _ = writeln!(err, "{error}");
         for frame in self.frames.iter().rev() {
-            let _ = writeln!(err, "{frame}");
+            let _ = writeln!(err, "{}", frame.place());
         }
         if self.frames.is_empty() {
             // The script could not even begin.

@@ -3,11 +3,9 @@
 use std::io::Write;
 use std::mem;
 
-use mimalloc_runtime::OutOfMemory;
-
 use super::Machine;
 use super::call::Called;
-use super::frame::Frame;
+use super::frame::{Frame, MAX_FRAMES, Place};
 use super::stack::fill;
 use super::state::State;
 use crate::error::RuntimeError;
@@ -57,24 +55,26 @@ impl Machine {
     /// Ends functions up to the innermost call that catches the error, whose result the error becomes.
     ///
     /// # Errors
-    /// The error, when there is none. Nothing has changed then; or it is a new one, as there is no memory for the error.
+    /// The error, when there is none. Nothing has changed then; or it is a new one, as the limits outside leave too little for the
+    /// error to be made.
     #[cold]
     fn catch(&mut self, mut error: RuntimeError) -> Result<(), RuntimeError> {
         loop {
             let catches = |frame: &Frame| frame.barrier.as_ref().is_some_and(|barrier| barrier.catches(&error));
             let Some(at) = self.frames.iter().rposition(catches) else { return Err(error) };
-            let left: Vec<String> = self.frames[at..].iter().rev().map(Frame::to_string).collect();
+            let mut left: [Option<Place>; MAX_FRAMES] = [const { None }; MAX_FRAMES];
             let base = self.frames[at].base;
-            while self.frames.len() > at {
+            for place in left.iter_mut().take(self.frames.len() - at) {
+                *place = self.frames.last().map(Frame::place);
                 self.leave();
             }
             self.state.unwind_to(base);
-            match self.state.new_error(error, &left.join("\n")) {
+            match self.state.new_error(error, left.iter().flatten()) {
                 Ok(caught) => {
                     self.state.stack.replace_last(caught);
                     return Ok(());
                 }
-                Err(OutOfMemory { .. }) => error = RuntimeError::OutOfMemory,
+                Err(new) => error = new,
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use mimalloc_runtime::{Mutator, OutOfMemory, Ref};
 
-use super::frame::Frame;
+use super::frame::{Frame, Place};
 use super::load::load;
 use super::stack::Stack;
 use super::upvalues::OpenUpvalues;
@@ -83,14 +83,26 @@ impl State {
         self.stack.replace_from(slot, Value::NIL);
     }
 
-    /// An error as a value.
-    pub(super) fn new_error(&self, error: RuntimeError, trace: &str) -> Result<Value, OutOfMemory> {
-        let message = match &error {
-            RuntimeError::Said(message) => message.as_text().expect("scripts say strings").clone(),
-            other => self.heap.intern(&other.to_string())?,
+    /// An error as a value, with the places of the functions that it has left.
+    pub(super) fn new_error<'a>(
+        &mut self,
+        error: RuntimeError,
+        left: impl Iterator<Item = &'a Place>,
+    ) -> Result<Value, RuntimeError> {
+        let message = match error {
+            RuntimeError::Said(message) => message,
+            other => self.heap.written(|text| write!(text, "{other}"))?,
         };
-        let caught = Caught { message, trace: self.heap.intern(trace)? };
-        Ok(self.heap.mutator().alloc(caught).map_err(|error| error.map(drop))?.into())
+        let trace = self.heap.written(|text| {
+            let mut separator = "";
+            for place in left {
+                write!(text, "{separator}{place}")?;
+                separator = "\n";
+            }
+            Ok(())
+        })?;
+        let [message, trace] = [message, trace].map(|text| text.as_text().expect("both are strings").clone());
+        Ok(self.heap.mutator().alloc(Caught { message, trace })?.into())
     }
 
     /// A closure of the function, with the upvalues that were captured for it.

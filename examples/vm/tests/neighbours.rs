@@ -90,19 +90,28 @@ fn exhaust(walled: bool, rounds: &AtomicU32, enough: &AtomicBool) {
     }
 }
 
+/// Lets the neighbour end, also where this thread panics: the scope waits for it.
+struct Enough<'a>(&'a AtomicBool);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn undisturbed(walled: bool) {
     let alone = work(walled);
     assert!(alone.steps.len() > 100 && alone.beats > 100, "{alone:?}");
     let (rounds, enough) = (AtomicU32::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let neighbour = scope.spawn(|| exhaust(walled, &rounds, &enough));
+        let _enough = Enough(&enough);
         // At least until it has run out a few times while the other worked.
         let mut compared = 0;
         while (compared < 5 || rounds.load(Ordering::Relaxed) < 3) && !neighbour.is_finished() {
             assert!(work(walled) == alone);
             compared += 1;
         }
-        enough.store(true, Ordering::Relaxed);
     });
 }
 

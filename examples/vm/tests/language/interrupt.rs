@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use crate::process::lox;
 use crate::source::Source;
@@ -75,6 +76,18 @@ impl Running {
         assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0);
     }
 
+    fn press_ctrl_c_until_it_ends(&mut self) {
+        for _ in 0..10_000 {
+            if self.child.try_wait().expect("it can be asked").is_some() {
+                return;
+            }
+            self.press_ctrl_c();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.child.kill().expect("it can be ended");
+        panic!("Ctrl-C does not end it");
+    }
+
     /// Its exit code, when it has ended, and what it has said on standard error.
     fn end(self) -> (Option<i32>, String) {
         let Running { mut child, stdin, mut stdout, mut stderr } = self;
@@ -126,10 +139,7 @@ fn ctrl_c_ends_the_command_where_no_program_can_end() {
         }
         running.wait_for("waiting");
         // Once or twice: the line may not have ended.
-        while running.child.try_wait().expect("it can be asked").is_none() {
-            running.press_ctrl_c();
-            std::thread::yield_now();
-        }
+        running.press_ctrl_c_until_it_ends();
         assert_eq!(running.end(), (Some(130), String::new()));
     }
 }

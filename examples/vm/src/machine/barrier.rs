@@ -1,6 +1,6 @@
 //! Barriers: calls with limits of their own, at which errors end.
 
-use mimalloc_runtime::{Interrupted, Mutator};
+use mimalloc_runtime::{Budget, Interrupted, Mutator};
 
 use crate::error::RuntimeError;
 
@@ -24,8 +24,19 @@ impl Barrier {
         Barrier { bytes, fuel, bytes_around: None, fuel_around: None }
     }
 
-    /// The call begins.
-    pub(super) fn raise(&mut self, mutator: &Mutator) {
+    /// The call begins. If it may use so many bytes and no more, all that is dead is freed before: it would be room besides. That is done in
+    /// steps, and ends with the script.
+    ///
+    /// # Errors
+    /// The script is to end; the call has not begun.
+    pub(super) fn raise(&mut self, mutator: &Mutator, step: Budget) -> Result<(), Interrupted> {
+        if self.bytes.is_some() {
+            while !mutator.collect(step).is_done() {
+                mutator.poll(0)?;
+            }
+            // Large blocks, which are left by steps. There are few.
+            mutator.collect(Budget::Unbounded);
+        }
         (self.bytes_around, self.fuel_around) = (mutator.limit(), mutator.fuel());
         let limit = self.bytes.map(|bytes| mutator.in_use().saturating_add(bytes));
         self.bytes = tighter(limit, self.bytes_around);
@@ -36,6 +47,7 @@ impl Barrier {
         if self.fuel.is_some() {
             mutator.set_fuel(self.fuel);
         }
+        Ok(())
     }
 
     /// The call has ended: the limits around it hold again, less the fuel that it has used.

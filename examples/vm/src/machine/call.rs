@@ -34,7 +34,7 @@ impl Machine {
             return Err(RuntimeError::new("Stack overflow."));
         }
         if let Some(barrier) = &mut frame.barrier {
-            barrier.raise(self.state.heap.mutator());
+            barrier.raise(self.state.heap.mutator(), self.step)?;
         }
         self.frames.push(frame);
         Ok(())

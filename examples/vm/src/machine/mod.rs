@@ -100,6 +100,8 @@ pub struct Machine {
     reserve: Reserve,
     state: State,
     limits: Limits,
+    /// The most that is freed at a time.
+    step: Budget,
 }
 
 impl Machine {
@@ -108,6 +110,7 @@ impl Machine {
     /// # Errors
     /// [`StartError`]: the settings are refused, or there is no memory.
     pub fn new(config: Config) -> Result<Machine, StartError> {
+        let step = config.pacing.pause_cap();
         let attaching = Runtime::new()?.attaching().pacing(config.pacing);
         let bytes = config.heap_limit.map(|limit| limit.bytes);
         let wall = config.heap_limit.filter(|limit| limit.walled).map(|limit| limit.bytes);
@@ -117,7 +120,7 @@ impl Machine {
         let host = Host { script_args: config.script_args, lines: Lines::new(config.stdin), started: Instant::now() };
         let state = State::new(heap, host)?;
         let reserve = Reserve::new(state.heap.mutator());
-        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits })
+        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits, step })
     }
 
     /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts;

@@ -81,7 +81,7 @@ pub struct Limits {
 ///
 /// - compiled code, constants as the compiler keeps them, line numbers and names in traces, by the size of the source;
 /// - stack, frames, the variables on the stack that are captured, the roots of the trees of strings, and text of up to 4 KiB in the
-///   making, less than 800 KiB for each machine, by constants;
+///   making, less than 1200 KiB for each machine, by constants;
 /// - buffers of the host: what it reads a script, a line at the prompt or input into, and where it writes output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapLimit {

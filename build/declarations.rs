@@ -98,7 +98,10 @@ impl Reader<'_> {
         let takes = self.arguments(arguments);
         let returns = self.returns(&signature.output);
         self.line(signature, &format!("FUNCTION({name}, {returns}, {takes});"));
-        self.name("function", &name);
+        // What is of vendor/ is checked like the rest, but is no part of the engine's API.
+        if !name.starts_with("mimalloc_runtime_") {
+            self.name("function", &name);
+        }
     }
 
     fn structure(&mut self, item: &syn::ItemStruct) {

@@ -45,6 +45,28 @@ fn main() {
         .warnings_into_errors(true)
         .compile("mimalloc_runtime_abi_check");
     header::write_lists(&include, &out, &declared.names);
+    heap_walk(&include);
+}
+
+/// The walk reads the engine's structures, which are laid out by the engine's settings: they are set here as `libmimalloc-sys3`
+/// sets them for the same features.
+fn heap_walk(include: &Path) {
+    let feature = |name| std::env::var_os(name).is_some();
+    let mut build = cc::Build::new();
+    build.file("vendor/heap_walk.c").include(include).include(include.join("../src"));
+    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "msvc") {
+        build.cpp(true).std("c++17").flag_if_supported("/Zc:__cplusplus");
+    }
+    if feature("CARGO_FEATURE_SECURE") {
+        build.define("MI_SECURE", "4");
+    }
+    if feature("CARGO_FEATURE_DEBUG") {
+        build.define("MI_DEBUG", "3").define("MI_SHOW_ERRORS", "1");
+    } else {
+        // No assertions in what the headers bring along.
+        build.define("MI_DEBUG", "0").define("NDEBUG", None);
+    }
+    build.compile("mimalloc_runtime_heap_walk");
 }
 
 fn write(path: &Path, text: &str) {

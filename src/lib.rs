@@ -168,9 +168,9 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Ladder, Latency,
-    Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, Step, Steps,
-    Subscription, Tail, Untyped, Walls, Watch, When, raw,
+    Attach, Builder, Cause, Census, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Ladder,
+    Latency, Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics,
+    SizeCount, Step, Steps, Subscription, Tail, TypeCount, Untyped, Walls, Watch, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -13,6 +13,7 @@
 #if MI_MALLOC_VERSION >= 30000
 #include <mimalloc-profile.h>
 #endif
+#include "heap_walk.h"
 
 /* A function, and a type of function for callbacks. */
 #define FUNCTION(name, returns, takes) \

@@ -3,7 +3,7 @@
 //! The engine has blocks of certain sizes only: multiples of 16 bytes up to 128, then four sizes to each doubling, and from
 //! 512 KiB on steps of 64 KiB to 4 MiB. That is so in both versions, save that version 2 has finer steps from 64 KiB to 512 KiB.
 //! A request counts for the block that serves it. Which one that is, is said here and not asked of the engine: sums of bytes are
-//! then never less than what is in use, and the same with either version and in every build (promise P4). `census.rs` compares
+//! then never less than what is in use, and the same with either version and in every build (promise P4). `engine_blocks.rs` compares
 //! it with the engine.
 
 use core::alloc::Layout;

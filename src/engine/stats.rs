@@ -15,6 +15,12 @@ pub struct Count {
     pub total: i64,
 }
 
+impl Count {
+    fn and(self, other: Count) -> Count {
+        Count { current: self.current + other.current, peak: self.peak + other.peak, total: self.total + other.total }
+    }
+}
+
 impl From<sys::mi_stat_count_t> for Count {
     fn from(count: sys::mi_stat_count_t) -> Count {
         Count { current: count.current, peak: count.peak, total: count.total }
@@ -95,6 +101,27 @@ pub struct ClassStats {
 }
 
 impl EngineStats {
+    /// Of two heaps together. The peak is the sum of two, which need not have been reached at the same time.
+    pub(crate) fn and(&self, other: &EngineStats) -> EngineStats {
+        EngineStats {
+            reserved_bytes: self.reserved_bytes.and(other.reserved_bytes),
+            committed_bytes: self.committed_bytes.and(other.committed_bytes),
+            purged_bytes: self.purged_bytes + other.purged_bytes,
+            reset_bytes: self.reset_bytes + other.reset_bytes,
+            pages: self.pages.and(other.pages),
+            abandoned_pages: self.abandoned_pages.and(other.abandoned_pages),
+            threads: self.threads.and(other.threads),
+            mmap_calls: self.mmap_calls + other.mmap_calls,
+            commit_calls: self.commit_calls + other.commit_calls,
+            purge_calls: self.purge_calls + other.purge_calls,
+            arenas: self.arenas + other.arenas,
+            bins: Bins(core::array::from_fn(|bin| {
+                let ((pages, blocks), (more_pages, more_blocks)) = (self.bins.0[bin], other.bins.0[bin]);
+                (pages.and(more_pages), blocks.and(more_blocks))
+            })),
+        }
+    }
+
     /// The size classes that have had pages, smallest first.
     pub fn classes(&self) -> impl Iterator<Item = ClassStats> {
         self.bins.classes()

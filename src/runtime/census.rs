@@ -1,168 +1,175 @@
-//! Test only: what the engine itself says is allocated, against what is counted.
+//! What lives in a mutator, by type and by size.
 
-use core::alloc::Layout;
-use core::ffi::c_void;
+use core::fmt;
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, OBJECT_ALIGN, SMALL, counted_bytes};
-use crate::sys;
-use crate::{Mutator, Pacing, Ref, Runtime};
+use crate::aside::aside;
+use crate::deferred::{Budget, Object, Stop, Tally, TypeKey, counted};
+use crate::error::Error;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::fallible;
 
-use super::magazine::{CLASSES, MOST_BLOCKS};
+use super::mutator::Mutator;
+use super::walk::Walk;
 
-/// Blocks that are in use, once those that are kept at hand have been given back.
-fn engine_blocks(mutator: &Mutator) -> u64 {
-    mutator.state().heap.free_kept();
-    visible_blocks(mutator)
+/// A count of the objects that live, by type and by size. Made by [`Mutator::census`].
+///
+/// It is taken in steps, between which the program runs: what lives from the first step to the last is counted once; what was made or
+/// has died since, once or not at all. If nothing happens between the steps, the [total](Census::total) is that of
+/// [`Metrics::live`](crate::Metrics::live). It can be left at any time: drop it.
+///
+/// ```
+/// use mimalloc_runtime::{Budget, Runtime, Stop};
+/// let mutator = Runtime::new()?.attach()?;
+/// let numbers: Vec<_> = (0..1000u64).map(|number| mutator.alloc(number).expect("memory")).collect();
+/// let text = mutator.alloc_tail_copy((), b"a text").expect("memory");
+///
+/// let mut census = mutator.census();
+/// while census.step(Budget::Units(100))? != Stop::Done {
+///     mutator.alloc(1.5f64).expect("memory"); // the program goes on
+/// }
+/// let numbers_found = census.types().find(|found| found.name == "u64").expect("a type");
+/// assert_eq!(numbers_found.live.objects, 1000);
+/// assert_eq!(numbers_found.live.bytes, 16_000); // with their headers
+/// # drop((numbers, text));
+/// # Ok::<(), mimalloc_runtime::Error>(())
+/// ```
+pub struct Census<'a> {
+    mutator: &'a Mutator,
+    walk: Walk,
+    /// In the order of types and sizes.
+    rows: Vec<Row>,
+    total: Tally,
+    /// There was no memory for a row, and so the rows are not all.
+    failed: bool,
 }
 
-/// Blocks of the mutator's heap that the engine holds to be in use, all of which lie as objects must.
-fn visible_blocks(mutator: &Mutator) -> u64 {
-    unsafe extern "C" fn count(
-        _: *const sys::mi_heap_t,
-        _: *const sys::mi_heap_area_t,
-        block: *mut c_void,
-        size: usize,
-        arg: *mut c_void,
-    ) -> bool {
-        // The engine tells of each area first, without a block.
-        if !block.is_null() {
-            assert!(size < 16 || block as usize % OBJECT_ALIGN == 0, "a block that no object could lie in");
-            // SAFETY: the counter below.
-            unsafe { *arg.cast::<u64>() += 1 };
-        }
-        true
-    }
-    let mut blocks = 0u64;
-    let heap = mutator.state().heap.engine_heap();
-    // SAFETY: this thread's heap, and no other thread uses it.
-    unsafe { sys::mi_heap_visit_blocks(heap.as_ptr(), true, Some(count), (&raw mut blocks).cast()) };
-    blocks
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    key: TypeKey,
+    bytes: u64,
+    objects: u64,
 }
 
-fn counted_blocks(mutator: &Mutator) -> u64 {
-    let metrics = mutator.metrics();
-    metrics.live.now.objects + metrics.pending.now.objects + metrics.abandoned.objects
-}
-
-#[test]
-fn the_engine_agrees_with_the_counts() {
-    for pacing in [Pacing::default(), Pacing::stress(), Pacing::eager()] {
-        let mutator = Runtime::new().unwrap().attaching().pacing(pacing).attach().unwrap();
-        let mut kept: Vec<Ref<(u64, Option<Ref<String>>)>> = Vec::new();
-        for round in 0..20usize {
-            for index in 0..500u64 {
-                let text = (index % 3 == 0).then(|| mutator.alloc(index.to_string()).unwrap());
-                kept.push(mutator.alloc((index, text)).unwrap());
-                drop(mutator.alloc_tail((), index as usize * 50, |_| 0u8).unwrap());
-            }
-            kept.retain(|object| (object.0 as usize + round) % 4 != 0);
-            assert_eq!(engine_blocks(&mutator), counted_blocks(&mutator), "round {round} under {pacing:?}");
-        }
-        kept.clear();
-        mutator.collect(Budget::Unbounded);
-        assert_eq!((engine_blocks(&mutator), counted_blocks(&mutator)), (0, 0));
+impl Row {
+    fn place(&self) -> (u16, u64) {
+        (self.key.get(), self.bytes)
     }
 }
 
-/// Blocks kept at hand are in use for the engine until memory is wanted back, and there are only so many of them.
-#[test]
-fn what_is_kept_at_hand_is_bounded_and_given_back() {
-    let mutator = Runtime::new().unwrap().attach().unwrap();
-    let sizes = || (0..=SMALL + 64).step_by(8);
-    let layout = |size| Layout::from_size_align(size, 8).unwrap();
-    let blocks: Vec<_> =
-        (0..200).flat_map(|_| sizes()).map(|size| (mutator.allocate(layout(size)).unwrap(), layout(size))).collect();
-    for (block, layout) in blocks {
-        // SAFETY: allocated above with this layout.
-        unsafe { mutator.deallocate(block, layout) };
-    }
-    assert_eq!(mutator.metrics().block_bytes, 0);
-    let lists = CLASSES as u64;
-    let kept = visible_blocks(&mutator);
-    assert_eq!(kept, lists * u64::from(MOST_BLOCKS));
-    // A beat empties one list.
-    let beat = Layout::from_size_align(64 << 10, 8).unwrap();
-    for beats in 1..=lists {
-        let block = mutator.allocate(beat).unwrap();
-        // SAFETY: allocated above with this layout.
-        unsafe { mutator.deallocate(block, beat) };
-        assert_eq!(visible_blocks(&mutator), (lists - beats) * u64::from(MOST_BLOCKS));
-    }
-    // SAFETY: as above.
-    unsafe { mutator.deallocate(mutator.allocate(layout(48)).unwrap(), layout(48)) };
-    assert_eq!(visible_blocks(&mutator), u64::from(MOST_BLOCKS.min(1)));
-    mutator.release_memory();
-    assert_eq!(visible_blocks(&mutator), 0);
+/// The live objects of one type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypeCount {
+    /// The type's key, as [`raw::key`](crate::raw::key) gives it.
+    pub key: TypeKey,
+    /// The type's name, for people.
+    pub name: &'static str,
+    /// Its objects, and the bytes that they [count for](crate::counted_bytes).
+    pub live: Tally,
 }
 
-/// Blocks of one class in all its sizes, from each way to allocate, freed and taken again: none reaches into another.
-#[test]
-fn every_size_of_a_class_fits_its_blocks() {
-    let mutator = Runtime::new().unwrap().attach().unwrap();
-    let mut blocks = Vec::new();
-    for round in 0..4usize {
-        for size in (0..=2 * SMALL).step_by(1 + round) {
-            let layout = Layout::from_size_align(size, 1 << (size % 5)).unwrap();
-            let block = if size % 2 == 0 { mutator.allocate(layout) } else { mutator.allocate_zeroed(layout) }.unwrap();
-            assert_eq!(block.as_ptr() as usize % layout.align(), 0);
-            let block = if size % 7 == 0 {
-                // SAFETY: allocated above with this layout; `block` is not used again.
-                unsafe { mutator.reallocate(block, layout, size / 2) }.unwrap()
-            } else {
-                block
+/// The live objects of one type and one size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeCount {
+    /// The type's key, as [`raw::key`](crate::raw::key) gives it.
+    pub key: TypeKey,
+    /// The type's name, for people.
+    pub name: &'static str,
+    /// The bytes that each of them [counts for](crate::counted_bytes).
+    pub bytes_each: u64,
+    /// How many.
+    pub objects: u64,
+}
+
+impl Mutator {
+    /// Begins to count what lives, by type and by size. Nothing is done before the first [step](Census::step).
+    pub fn census(&self) -> Census<'_> {
+        Census { mutator: self, walk: Walk::new(), rows: Vec::new(), total: Tally::default(), failed: false }
+    }
+}
+
+impl Census<'_> {
+    /// Goes on with the count for as long as `budget` admits. After [`Stop::Done`] it does nothing.
+    ///
+    /// A unit is an object looked at, or another block or a page of the heap, or 4 MiB of the engine's memory in which pages of
+    /// the heap were looked for. With [`Budget::Units(b)`](Budget::Units) it does at most `b` units, and those of one page more, which
+    /// are at most 4,097; with [`Budget::Bytes`], until so many bytes of objects were counted, and those of one page more.
+    ///
+    /// [`Stop::Busy`]: a collection of the mutator is running further up this call stack. Nothing was done.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Refused`] when the engine's [profiler](crate::engine::Profiler) has sampled objects that are to be counted.
+    /// - [`ErrorKind::EngineMismatch`] when the engine is built otherwise than this crate was told.
+    /// - [`ErrorKind::OutOfMemory`], as the table is Rust's own; then the count is lost.
+    ///
+    /// # Cost
+    /// Some nanoseconds a block. Not divisible are: one page, with the list of its free blocks; the free blocks that are kept at hand, which
+    /// go back to the engine first; the list of pages that lie in no arena of the engine, as huge objects do, and on version 2 that
+    /// of all pages of the heap, which each step goes through. `cargo run --release -p layers -- --walk` measures them.
+    pub fn step(&mut self, budget: Budget) -> Result<Stop, Error> {
+        let Census { mutator, walk, rows, total, failed } = self;
+        let mut last = 0;
+        let count = |object: NonNull<Object>| {
+            // SAFETY: alive.
+            let key = unsafe { object.as_ref() }.word().key();
+            let info = key.info();
+            // SAFETY: alive, of this type.
+            let bytes = counted(unsafe { info.bytes_of(object) }, info.align);
+            let place = (key.get(), bytes);
+            let found = match rows.get(last) {
+                Some(row) if row.place() == place => Ok(last),
+                _ => rows.binary_search_by_key(&place, Row::place),
             };
-            let size = if size % 7 == 0 { size / 2 } else { size };
-            // SAFETY: of this size.
-            unsafe { block.write_bytes(size as u8, size) };
-            blocks.push((block, Layout::from_size_align(size, layout.align()).unwrap()));
-        }
-        // Every third stays into the next round.
-        let mut index = 0;
-        blocks.retain(|&(block, layout)| {
-            index += 1;
-            // SAFETY: of this size, written above.
-            let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), layout.size()) };
-            assert!(bytes.iter().all(|byte| *byte == layout.size() as u8), "{layout:?}");
-            if index % 3 > 0 {
-                // SAFETY: allocated above with this layout.
-                unsafe { mutator.deallocate(block, layout) };
+            last = found.unwrap_or_else(|at| at);
+            if found.is_err() {
+                if rows.try_reserve(1).is_err() {
+                    *failed = true;
+                    return bytes;
+                }
+                rows.insert(last, Row { key, bytes, objects: 0 });
             }
-            index % 3 == 0
-        });
+            rows[last].objects += 1;
+            *total = total.plus(bytes);
+            bytes
+        };
+        // SAFETY: allocates from Rust's own heap alone, and calls what this crate has made of a type to say its size.
+        let stop = aside(|| unsafe { mutator.state().walk(walk, budget, count) });
+        if *failed { Err(fallible::out_of_memory()) } else { stop }
     }
-    for (block, layout) in blocks {
-        // SAFETY: as above.
-        unsafe { mutator.deallocate(block, layout) };
+
+    /// What was counted so far.
+    pub fn total(&self) -> Tally {
+        self.total
     }
-    assert_eq!(mutator.metrics().block_bytes, 0);
-    assert_eq!(engine_blocks(&mutator), 0);
+
+    /// What was counted so far of each type.
+    pub fn types(&self) -> impl Iterator<Item = TypeCount> {
+        let types = self.rows.chunk_by(|row, next| row.key == next.key);
+        types.map(|rows| {
+            let count = |live: Tally, row: &Row| Tally {
+                objects: live.objects + row.objects,
+                bytes: live.bytes + row.objects * row.bytes,
+            };
+            let live = rows.iter().fold(Tally::default(), count);
+            let key = rows[0].key;
+            TypeCount { key, name: key.info().name(), live }
+        })
+    }
+
+    /// What was counted so far of each type and size, smaller sizes of a type first.
+    pub fn sizes(&self) -> impl Iterator<Item = SizeCount> {
+        self.rows.iter().map(|row| SizeCount {
+            key: row.key,
+            name: row.key.info().name(),
+            bytes_each: row.bytes,
+            objects: row.objects,
+        })
+    }
 }
 
-/// What is counted for a block is at least what the engine has in use for it, whatever the request and however it was resized.
-#[test]
-fn a_block_counts_for_at_least_what_the_engine_uses() {
-    let mutator = Runtime::new().unwrap().attach().unwrap();
-    let check = |block: NonNull<u8>, layout: Layout| {
-        // SAFETY: a live block of the engine.
-        let usable = unsafe { sys::mi_usable_size(block.as_ptr().cast()) } as u64;
-        assert!(usable >= layout.size() as u64 && usable <= counted_bytes(layout), "{layout:?}: {usable}");
-    };
-    for size in (0..5_000).chain((5_000..3 << 20).step_by(4_999)).chain([100 << 20]) {
-        for align in [1, 16, 32, 64, 4096, 65536] {
-            let layout = Layout::from_size_align(size, align).unwrap();
-            let mut block = mutator.allocate(layout).unwrap();
-            check(block, layout);
-            let mut old = layout;
-            for new in [size + 1, size / 2, size / 2 + 10, size] {
-                // SAFETY: allocated with the layout `old`, and not used again.
-                block = unsafe { mutator.reallocate(block, old, new) }.unwrap();
-                old = Layout::from_size_align(new, align).unwrap();
-                check(block, old);
-            }
-            // SAFETY: of this layout now.
-            unsafe { mutator.deallocate(block, old) };
-        }
+impl fmt::Debug for Census<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Census").field("total", &self.total).finish_non_exhaustive()
     }
-    assert_eq!(mutator.in_use(), 0);
 }

@@ -1,6 +1,12 @@
-//! A heap of the engine, paired with the thread that uses it.
+//! The heap of a mutator, paired with the thread that uses it: two heaps of the engine, one for objects and one for all else.
+//!
+//! A block does not say what it is, and a raw block may hold anything, also what looks like an object. So a walk that looks for
+//! objects ([`Walk`](super::walk::Walk)) has to know by the place, and finding out costs the allocation path nothing: it takes
+//! the one or the other. Nobody but the mutator's thread ever frees into the objects' heap, so the walk can go on while
+//! others free raw blocks.
 
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +19,15 @@ use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
 use super::magazine::MOST_BLOCKS;
-use super::magazine::{Class, Magazines};
+use super::magazine::{self, Class, Magazines};
+use super::mark;
 use super::wall::Wall;
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
 #[derive(Debug)]
 pub(crate) struct IdleHeap {
-    heap: NonNull<mi_heap_t>,
+    objects: NonNull<mi_heap_t>,
+    blocks: NonNull<mi_heap_t>,
     wall: Option<Wall>,
 }
 
@@ -31,14 +39,15 @@ unsafe impl Send for IdleHeap {}
 impl IdleHeap {
     pub(crate) fn new() -> Result<IdleHeap, Error> {
         heap_is_made();
-        engine::heap_new().map(|heap| IdleHeap { heap, wall: None }).ok_or_else(no_heap)
+        let (objects, blocks) = two(engine::heap_new).ok_or_else(no_heap)?;
+        Ok(IdleHeap { objects, blocks, wall: None })
     }
 
     /// A heap that takes its memory from within `wall`.
     fn within(wall: Wall) -> Result<IdleHeap, Error> {
         heap_is_made();
-        match engine::heap_new_in(wall.arena()) {
-            Some(heap) => Ok(IdleHeap { heap, wall: Some(wall) }),
+        match two(|| engine::heap_new_in(wall.arena())) {
+            Some((objects, blocks)) => Ok(IdleHeap { objects, blocks, wall: Some(wall) }),
             None => {
                 wall.give_back();
                 Err(no_heap())
@@ -51,46 +60,77 @@ impl IdleHeap {
     /// # Safety
     /// 1. No block of it is allocated, so no thread can be freeing into it.
     pub(crate) unsafe fn destroy(self) {
-        // SAFETY: nobody uses the heap: it is idle, and has no blocks (1).
-        unsafe { sys::mi_heap_destroy(self.heap.as_ptr()) }
+        for heap in [self.objects, self.blocks] {
+            // SAFETY: nobody uses the heap: it is idle, and has no blocks (1).
+            unsafe { sys::mi_heap_destroy(heap.as_ptr()) }
+        }
         if let Some(wall) = self.wall {
             wall.give_back();
         }
     }
 }
 
+/// Two heaps, or none.
+fn two(make: impl Fn() -> Option<NonNull<mi_heap_t>>) -> Option<(NonNull<mi_heap_t>, NonNull<mi_heap_t>)> {
+    let first = make()?;
+    let second = make();
+    if second.is_none() {
+        // SAFETY: just made, and nothing was allocated from it.
+        unsafe { sys::mi_heap_destroy(first.as_ptr()) }
+    }
+    Some((first, second?))
+}
+
 fn no_heap() -> Error {
     Error::new(
         ErrorKind::NoHeap,
-        "the engine could not make a heap: memory has run out, or too many mutators are attached (at most about 64,000)",
+        "the engine could not make a heap: memory has run out, or too many mutators are attached (at most about 32,000)",
     )
 }
 
 /// A heap in use by the thread that took it up.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    heap: NonNull<mi_heap_t>,
-    local: NonNull<engine::Local>,
-    magazines: Magazines,
+    /// Invariant OBJECTS: every block in use here, but for those in the magazines, begins with the word of an object or of a
+    /// [mark], wherever code of the user's may run. No other thread frees any of them.
+    objects: Half,
+    /// Everything else.
+    blocks: Half,
     wall: Option<Wall>,
+    /// Whether the engine is built as the walk takes it to be.
+    can_walk: bool,
 }
 
 impl Heap {
     /// Pairs `idle` with this thread.
+    ///
     /// # Errors
     /// When there is no memory; the heap is given back.
     pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, (IdleHeap, Error)> {
-        // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
-        let Some(local) = (unsafe { engine::local(idle.heap) }) else { return Err((idle, no_heap())) };
-        let heap = Heap { heap: idle.heap, local, magazines: Magazines::new(), wall: idle.wall };
-        // The first use, made here: inside a callback it would deadlock. Out of memory the engine hands out a placeholder
-        // that fails every allocation, which shows here too.
-        let Some(probe) = heap.malloc(16, 16) else {
-            return Err((IdleHeap { heap: heap.heap, wall: heap.wall }, no_heap()));
+        let take_up = |heap| {
+            // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
+            let local = unsafe { engine::local(heap) }?;
+            Some(Half { heap, local, from: Cell::new(engine::asleep(local)), magazines: Magazines::new() })
         };
-        // SAFETY: allocated above with this size and alignment.
-        unsafe { heap.free(probe, 16, 16) };
-        Ok(heap)
+        let Some(objects) = take_up(idle.objects) else { return Err((idle, no_heap())) };
+        let Some(blocks) = take_up(idle.blocks) else {
+            objects.give_up();
+            return Err((idle, no_heap()));
+        };
+        // SAFETY: this thread's.
+        unsafe { engine::leave_unguarded(objects.local) };
+        let can_walk = objects.first_use(|block| {
+            // SAFETY: a block of this heap, which is this thread's.
+            unsafe { engine::walk_is_possible(objects.heap, objects.local, block) }
+        });
+        match can_walk {
+            Some(can_walk) => Ok(Heap { objects, blocks, wall: idle.wall, can_walk }),
+            None => {
+                objects.give_up();
+                blocks.give_up();
+                Err((idle, no_heap()))
+            }
+        }
     }
 
     /// A heap for this thread in a wall of at least so many bytes.
@@ -112,9 +152,9 @@ impl Heap {
     /// 1. If it is `empty`, no block of the heap is allocated any more.
     pub(crate) unsafe fn release(self, empty: bool) -> Option<IdleHeap> {
         self.free_kept();
-        // SAFETY: this thread's, and given up here.
-        unsafe { engine::release_local(self.local) };
-        let idle = IdleHeap { heap: self.heap, wall: self.wall };
+        let idle = IdleHeap { objects: self.objects.heap, blocks: self.blocks.heap, wall: self.wall };
+        self.objects.give_up();
+        self.blocks.give_up();
         if !engine::HEAP_IS_THREAD_BOUND {
             return Some(idle);
         }
@@ -128,27 +168,52 @@ impl Heap {
         None
     }
 
+    fn halves(&self) -> [&Half; 2] {
+        [&self.objects, &self.blocks]
+    }
+
     pub(crate) fn wall(&self) -> Option<&Wall> {
         self.wall.as_ref()
     }
 
     #[cfg(test)]
-    pub(crate) fn engine_heap(&self) -> NonNull<mi_heap_t> {
-        self.heap
+    pub(crate) fn engine_heaps(&self) -> [NonNull<mi_heap_t>; 2] {
+        self.halves().map(|half| half.heap)
+    }
+
+    /// What raw blocks come from.
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> &Half {
+        &self.blocks
+    }
+
+    /// Where the objects lie, to be walked: the engine's heap and what allocates from it here. `None` when the engine is built
+    /// otherwise than this crate was told.
+    pub(super) fn walked(&self) -> Option<(NonNull<mi_heap_t>, NonNull<engine::Local>)> {
+        self.can_walk.then_some((self.objects.heap, self.objects.local))
+    }
+
+    /// Gives the engine the objects' blocks that are kept at hand: what it has in use then is [OBJECTS](Heap).
+    pub(super) fn free_kept_objects(&self) {
+        self.objects.free_kept();
     }
 
     /// Ties it to a NUMA node; `None` for none.
     pub(crate) fn set_numa_node(&self, node: Option<u32>) {
         let node = node.map_or(-1, |node| i32::try_from(node).unwrap_or(i32::MAX));
-        // SAFETY: alive.
-        unsafe { engine::set_numa_node(self.heap, node) }
+        for half in self.halves() {
+            // SAFETY: alive.
+            unsafe { engine::set_numa_node(half.heap, node) }
+        }
     }
 
     /// What the engine has counted of it.
     pub(crate) fn stats(&self) -> Result<EngineStats, Error> {
-        // SAFETY: alive, and taken up by this thread.
-        let stats = unsafe { engine::heap_stats(self.heap, self.local) }?;
-        Ok(EngineStats::from(&stats))
+        let [objects, blocks] = self.halves().map(|half| {
+            // SAFETY: alive, and taken up by this thread.
+            unsafe { engine::heap_stats(half.heap, half.local) }.map(|stats| EngineStats::from(&stats))
+        });
+        Ok(objects?.and(&blocks?))
     }
 
     /// Its areas. The blocks that are kept at hand go back first, so that what is in use is in use by somebody.
@@ -157,28 +222,132 @@ impl Heap {
     /// 1. No other thread frees into the heap meanwhile.
     pub(crate) unsafe fn areas(&self) -> Result<Vec<Area>, Error> {
         self.free_kept();
+        let visit = |visit: &mut dyn FnMut(&sys::mi_heap_area_t)| {
+            for half in self.halves() {
+                // SAFETY: alone (1); nothing is allocated.
+                unsafe { engine::visit_areas(half.heap, visit) };
+            }
+        };
         let mut count = 0;
-        // SAFETY: alone (1).
-        unsafe { engine::visit_areas(self.heap, &mut |_| count += 1) };
+        visit(&mut |_| count += 1);
         // The walk holds a lock, so memory is there before it; and this thread makes no area meanwhile.
         let mut areas = Vec::new();
         areas.try_reserve_exact(count).map_err(|_| fallible::out_of_memory())?;
-        // SAFETY: as above; nothing is allocated.
-        unsafe {
-            engine::visit_areas(self.heap, &mut |area| {
-                if areas.len() < areas.capacity() {
-                    areas.push(Area::from(area));
-                }
-            });
-        }
+        visit(&mut |area| {
+            if areas.len() < areas.capacity() {
+                areas.push(Area::from(area));
+            }
+        });
         Ok(areas)
     }
 
+    /// Whether the object lies in this heap.
+    ///
     /// # Safety
-    /// 1. `block` is a live block of the engine, of a heap that this thread uses.
-    pub(crate) unsafe fn owns(&self, block: NonNull<u8>) -> bool {
+    /// 1. `object` is an object of this thread whose memory has not been freed.
+    pub(crate) unsafe fn owns(&self, object: NonNull<u8>) -> bool {
         // SAFETY: live (1), and the heap is alive.
-        unsafe { engine::owns(self.heap, block) }
+        unsafe { engine::owns(self.objects.heap, object) }
+    }
+
+    /// A block for an object, or nothing when there is no memory. The caller writes an object's word or a mark to it before
+    /// code of the user's runs (OBJECTS).
+    #[inline(always)]
+    pub(crate) fn malloc_object(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        if align <= OBJECT_ALIGN { self.objects.malloc(size, align) } else { self.malloc_shifted(size, align) }
+    }
+
+    /// A block for an object that is aligned more than a block is.
+    // Not the engine's: then nobody could tell where in its block the object lies.
+    #[cold]
+    fn malloc_shifted(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        let block = self.objects.malloc(size.checked_add(align)?, OBJECT_ALIGN)?;
+        // SAFETY: a fresh block of so many bytes more than the object has, at a multiple of 16.
+        Some(unsafe { mark::shift(block, align) })
+    }
+
+    /// # Safety
+    /// 1. `block` is an object's of this heap, of `old` bytes and this alignment; if a block is returned, it is gone.
+    pub(crate) unsafe fn resize_object(
+        &self,
+        block: NonNull<u8>,
+        old: usize,
+        align: usize,
+        new: usize,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: of this heap, of this layout, and not used again (1).
+        let free = |block| unsafe { self.free(block, old, align) };
+        // SAFETY: of this heap, of these sizes (1); both calls are for objects.
+        unsafe { resize(block, [old, new], align, |size| self.malloc_object(size, align), free) }
+    }
+
+    /// Gives the engine the blocks that are kept at hand.
+    pub(crate) fn free_kept(&self) {
+        self.halves().into_iter().for_each(Half::free_kept);
+    }
+
+    /// Gives the engine the blocks of one size, of another one each time: at most twice [`MOST_BLOCKS`] frees.
+    pub(crate) fn free_some_kept(&self) {
+        for half in self.halves() {
+            // SAFETY: allocated as small, from this half.
+            half.magazines.clear_next(|block| unsafe { engine::free_small(block) });
+        }
+    }
+
+    /// Bytes of the blocks that are kept at hand.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.halves().map(|half| half.magazines.bytes()).into_iter().sum()
+    }
+
+    /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
+    pub(crate) fn collect(&self) {
+        self.free_kept();
+        for half in self.halves() {
+            // SAFETY: this thread's.
+            unsafe { engine::collect(half.local, true) }
+        }
+    }
+}
+
+/// At most so many bytes are kept at hand.
+pub(crate) const MOST_KEPT_BYTES: u64 = 2 * magazine::MOST_KEPT_BYTES;
+
+/// A heap of the engine, with the part of it that allocates on this thread, and blocks kept at hand in front of it.
+#[derive(Debug)]
+pub(crate) struct Half {
+    heap: NonNull<mi_heap_t>,
+    local: NonNull<engine::Local>,
+    /// What is allocated from: `local`, or before the first use what stands for it.
+    from: Cell<NonNull<engine::Local>>,
+    magazines: Magazines,
+}
+
+impl Half {
+    /// The first use.
+    fn first_use<R>(&self, look: impl FnOnce(NonNull<u8>) -> R) -> Option<R> {
+        self.from.set(self.local);
+        // SAFETY: this thread's; a small size.
+        let block = NonNull::new(unsafe { engine::malloc_small(self.local, OBJECT_ALIGN) }.cast())?;
+        let seen = look(block);
+        // SAFETY: allocated above as small.
+        unsafe { engine::free_small(block) };
+        Some(seen)
+    }
+
+    /// Makes the first use, unless it was made. An allocation that has failed may succeed then: a heap takes its memory no earlier, as
+    /// many a mutator has no raw blocks.
+    pub(crate) fn wake(&self) -> bool {
+        let is_asleep = self.from.get() != self.local;
+        if is_asleep {
+            self.first_use(|_| ());
+        }
+        is_asleep
+    }
+
+    /// Ends its pairing with this thread.
+    fn give_up(self) {
+        // SAFETY: this thread's, and not used again.
+        unsafe { engine::release_local(self.local) }
     }
 
     /// A block, or nothing when there is no memory. `size` may be anything up to `isize::MAX`.
@@ -190,13 +359,13 @@ impl Heap {
                 return Some(block);
             }
             // SAFETY: this thread's; a small size.
-            unsafe { engine::malloc_small(self.local, request(size)) }
+            unsafe { engine::malloc_small(self.from.get(), request(size)) }
         } else if align <= OBJECT_ALIGN {
             // SAFETY: this thread's.
-            unsafe { engine::malloc(self.local, request(size)) }
+            unsafe { engine::malloc(self.from.get(), request(size)) }
         } else {
             // SAFETY: this thread's.
-            unsafe { engine::malloc_aligned(self.local, size, align) }
+            unsafe { engine::malloc_aligned(self.from.get(), size, align) }
         };
         NonNull::new(block.cast())
     }
@@ -204,16 +373,16 @@ impl Heap {
     pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let block = if align <= OBJECT_ALIGN {
             // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.local, request(size)) }
+            unsafe { engine::zalloc(self.from.get(), request(size)) }
         } else {
             // SAFETY: this thread's.
-            unsafe { engine::zalloc_aligned(self.local, size, align) }
+            unsafe { engine::zalloc_aligned(self.from.get(), size, align) }
         };
         NonNull::new(block.cast())
     }
 
     /// # Safety
-    /// 1. `block` is a live block of this heap, of `old` bytes and this alignment; if a block is returned, it is gone.
+    /// 1. `block` is a live block of this half, of `old` bytes and this alignment; if a block is returned, it is gone.
     pub(crate) unsafe fn realloc(
         &self,
         block: NonNull<u8>,
@@ -221,44 +390,68 @@ impl Heap {
         align: usize,
         new: usize,
     ) -> Option<NonNull<u8>> {
-        // Not by the engine's `realloc`, which leaves a block in place that is twice as large as it need be: more would be in use
-        // than is counted. Among blocks of one count, any serves all sizes (`request`); one of a larger alignment, what
-        // it was made for.
-        let in_place = counted(old, align) == counted(new, align) && (align <= OBJECT_ALIGN || new <= old);
-        if in_place && !cfg!(engine_watches) {
-            return Some(block);
-        }
-        let copy = self.malloc(new, align)?;
-        // SAFETY: both are of at least so many bytes, and are two blocks.
-        unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
-        // SAFETY: not used again (1).
-        unsafe { self.free(block, old, align) };
-        Some(copy)
+        // SAFETY: of this half, of this layout, and not used again (1).
+        let free = |block| unsafe { self.free(block, old, align) };
+        // SAFETY: of this half, of these sizes (1).
+        unsafe { resize(block, [old, new], align, |size| self.malloc(size, align), free) }
     }
 
-    /// Gives the engine the blocks that are kept at hand.
-    pub(crate) fn free_kept(&self) {
-        // SAFETY: allocated as small, from this heap.
+    /// # Safety
+    /// 1. `block` is a live block of this half, of this size and alignment, and is not used again.
+    #[inline(always)]
+    pub(crate) unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
+        // SAFETY: handed on (1).
+        unsafe { look_at(block) };
+        if is_small(bytes, align) {
+            // SAFETY: of this size and alignment (1).
+            unsafe { self.free_small(block, Class::of(bytes).size()) }
+        } else {
+            // SAFETY: a live block (1).
+            unsafe { sys::mi_free(block.as_ptr().cast()) }
+        }
+    }
+
+    /// # Safety
+    /// 1. As for `free`, and of a [`Class`], by the bytes that are counted for it.
+    #[inline(always)]
+    unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
+        // SAFETY: allocated by `malloc` in this class (1).
+        if !unsafe { self.magazines.keep(block, Class::counted(bytes)) } {
+            // SAFETY: allocated by `malloc` as small (1).
+            unsafe { engine::free_small(block) }
+        }
+    }
+
+    fn free_kept(&self) {
+        // SAFETY: allocated as small, from this half.
         self.magazines.clear(|block| unsafe { engine::free_small(block) });
     }
+}
 
-    /// Gives the engine the blocks of one size, of another one each time: at most [`MOST_BLOCKS`] frees.
-    pub(crate) fn free_some_kept(&self) {
-        // SAFETY: as above.
-        self.magazines.clear_next(|block| unsafe { engine::free_small(block) });
+/// A block in another size, which may be the same block.
+///
+/// # Safety
+/// 1. `block` is a live block of the first of these sizes and this alignment; `malloc` makes such blocks, and `free` takes it. If a
+///    block is returned, it is gone.
+unsafe fn resize(
+    block: NonNull<u8>,
+    [old, new]: [usize; 2],
+    align: usize,
+    malloc: impl FnOnce(usize) -> Option<NonNull<u8>>,
+    free: impl FnOnce(NonNull<u8>),
+) -> Option<NonNull<u8>> {
+    // Not by the engine's `realloc`, which leaves a block in place that is twice as large as it need be: more would be in use
+    // than is counted. Among blocks of one count, any serves all sizes (`request`); one of a larger alignment, what
+    // it was made for.
+    let in_place = counted(old, align) == counted(new, align) && (align <= OBJECT_ALIGN || new <= old);
+    if in_place && !cfg!(engine_watches) {
+        return Some(block);
     }
-
-    /// Bytes of the blocks that are kept at hand.
-    pub(crate) fn kept_bytes(&self) -> u64 {
-        self.magazines.bytes()
-    }
-
-    /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
-    pub(crate) fn collect(&self) {
-        self.free_kept();
-        // SAFETY: this thread's.
-        unsafe { engine::collect(self.local, true) }
-    }
+    let copy = malloc(new)?;
+    // SAFETY: both are of at least so many bytes, and are two blocks (1).
+    unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
+    free(block);
+    Some(copy)
 }
 
 /// More than this is never asked of the engine: it has no such block, and sums of sizes stay far from overflowing.
@@ -274,7 +467,7 @@ pub(crate) const MOST_BYTES: usize = match 1usize.checked_shl(47) {
 /// Half of that is well on this side of it, on both engines.
 pub(crate) const LARGE: usize = 16 << 20;
 
-// SAFETY: 1: mi_free takes every block of the engine, of whichever heap, and calls nothing of ours.
+// SAFETY: 1: takes every object's block of this heap, and calls nothing of the user's.
 unsafe impl Memory for Heap {
     #[inline(always)]
     fn is_large(&self, bytes: usize) -> bool {
@@ -283,24 +476,21 @@ unsafe impl Memory for Heap {
 
     #[inline(always)]
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        // SAFETY: handed on (1).
-        unsafe { look_at(block) };
-        if is_small(bytes, align) {
-            // SAFETY: of this size and alignment (1).
-            unsafe { self.free_small(block, Class::of(bytes).size()) }
+        if align <= OBJECT_ALIGN {
+            // SAFETY: handed on (1).
+            unsafe { self.objects.free(block, bytes, align) }
         } else {
-            // SAFETY: a live block (1).
-            unsafe { sys::mi_free(block.as_ptr().cast()) }
+            // SAFETY: made by `malloc_shifted` (1).
+            let block = unsafe { mark::unshift(block) };
+            // SAFETY: the block that it asked for, of which nothing is used again (1).
+            unsafe { self.objects.free(block, bytes + align, OBJECT_ALIGN) }
         }
     }
 
     #[inline(always)]
     unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
-        // SAFETY: allocated by `malloc` in this class (1).
-        if !unsafe { self.magazines.keep(block, Class::counted(bytes)) } {
-            // SAFETY: allocated by `malloc` as small (1).
-            unsafe { engine::free_small(block) }
-        }
+        // SAFETY: handed on (1).
+        unsafe { self.objects.free_small(block, bytes) }
     }
 }
 

@@ -8,7 +8,7 @@ use allocator_api2::alloc::{AllocError, Allocator};
 
 #[cfg(doc)]
 use super::Mutator;
-use super::heap::Heap;
+use super::heap::Half;
 use super::state::State;
 
 /// A handle of a mutator's heap that containers take as their allocator: a `hashbrown::HashMap<K, V, S, HeapRef>`, an
@@ -98,7 +98,7 @@ impl HeapRef {
 
     /// A block of its own. `take` asks the heap for it.
     #[inline(always)]
-    fn fresh(&self, layout: Layout, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Result<NonNull<[u8]>, AllocError> {
+    fn fresh(&self, layout: Layout, take: impl Fn(&Half) -> Option<NonNull<u8>>) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
             return Ok(nothing(layout));
         }
@@ -123,7 +123,7 @@ impl HeapRef {
             return slice(moved, new);
         }
         let state = self.state();
-        let fresh = slice(state.allocate_block(new, |heap| heap.malloc(new.size(), new.align())), new)?;
+        let fresh = slice(state.allocate_block(new, |blocks| blocks.malloc(new.size(), new.align())), new)?;
         let bytes = old.size().min(new.size());
         // SAFETY: both are of at least so many bytes (1), and are two blocks.
         unsafe { ptr::copy_nonoverlapping(block.as_ptr(), fresh.as_ptr().cast(), bytes) };
@@ -153,12 +153,12 @@ fn slice(block: Option<NonNull<u8>>, layout: Layout) -> Result<NonNull<[u8]>, Al
 unsafe impl Allocator for HeapRef {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.fresh(layout, |heap| heap.malloc(layout.size(), layout.align()))
+        self.fresh(layout, |blocks| blocks.malloc(layout.size(), layout.align()))
     }
 
     #[inline]
     fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.fresh(layout, |heap| heap.malloc_zeroed(layout.size(), layout.align()))
+        self.fresh(layout, |blocks| blocks.malloc_zeroed(layout.size(), layout.align()))
     }
 
     #[inline]

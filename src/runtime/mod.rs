@@ -1,7 +1,8 @@
 //! Runtimes, mutators and their heaps: the glue between the engine, the heartbeat and bounded freeing.
 
-#[cfg(test)]
 mod census;
+#[cfg(test)]
+mod engine_blocks;
 mod global;
 mod handle;
 mod heap;
@@ -10,6 +11,7 @@ mod heap_ref;
 mod interrupt;
 mod leftovers;
 mod magazine;
+mod mark;
 mod metrics;
 mod mutator;
 mod pool;
@@ -22,10 +24,12 @@ mod state;
 mod subscribers;
 mod tail;
 mod thread;
+mod walk;
 mod wall;
 mod watch;
 mod words;
 
+pub use census::{Census, SizeCount, TypeCount};
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;

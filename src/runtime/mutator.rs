@@ -17,7 +17,7 @@ use crate::sys::engine;
 use crate::traced::in_span;
 
 use super::handle::{Allocation, Ref};
-use super::heap::{Heap, MOST_BYTES, RemoteFree};
+use super::heap::{Half, MOST_BYTES, RemoteFree};
 #[cfg(feature = "allocator_api2")]
 use super::heap_ref::HeapRef;
 #[cfg(doc)]
@@ -173,7 +173,7 @@ impl Mutator {
     /// [`OutOfMemory`] as for [`alloc`](Mutator::alloc).
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
-        self.block(layout, |heap| heap.malloc(layout.size(), layout.align()))
+        self.block(layout, |blocks| blocks.malloc(layout.size(), layout.align()))
     }
 
     /// As [`allocate`](Mutator::allocate), filled with zeros.
@@ -182,11 +182,11 @@ impl Mutator {
     /// As [`allocate`](Mutator::allocate).
     #[inline]
     pub fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<u8>, OutOfMemory> {
-        self.block(layout, |heap| heap.malloc_zeroed(layout.size(), layout.align()))
+        self.block(layout, |blocks| blocks.malloc_zeroed(layout.size(), layout.align()))
     }
 
     #[inline(always)]
-    fn block(&self, layout: Layout, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Result<NonNull<u8>, OutOfMemory> {
+    fn block(&self, layout: Layout, take: impl Fn(&Half) -> Option<NonNull<u8>>) -> Result<NonNull<u8>, OutOfMemory> {
         self.state().allocate_block(layout, take).ok_or(OutOfMemory { value: (), bytes: layout.size() })
     }
 

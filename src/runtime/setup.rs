@@ -261,7 +261,7 @@ impl Attach {
     /// # What fits
     ///
     /// The engine's own records lie within the wall, and blocks are rounded up to its size classes. Of a wall of 32 MiB, blocks of up to
-    /// 1 KiB fill 94 to 97 %, those of 1 MiB 85 to 90; of larger walls some per cent more. Sizes that go badly into the engine's pages
+    /// 1 KiB fill 93 to 97 %, those of 1 MiB 85 to 90; of larger walls some per cent more. Sizes that go badly into the engine's pages
     /// fill less: blocks of 12 MiB 75 %, those little larger than 64 KiB half on version 2. What is free in one size class is
     /// available to another when a whole page of the engine is free.
     ///
@@ -273,8 +273,8 @@ impl Attach {
     /// Larger ones are out of memory at once, also in an empty wall. [`EngineOptions::largest_in_arena`] holds for walls too. In a full
     /// one a block cannot be made smaller either, as that takes one of the smaller size.
     ///
-    /// Outside of the wall lie the engine's record of the heap (version 3: 21 KiB, and 128 KiB for each GiB of the wall), the mutator,
-    /// some 3 KiB, and all that fields keep in Rust's own heap: a `Vec`'s buffer is confined only if it lies in the mutator's heap
+    /// Outside of the wall lie the engine's records of two heaps (version 3: 21 KiB each, and 128 KiB for each GiB of the wall), the mutator,
+    /// some 4 KiB, and all that fields keep in Rust's own heap: a `Vec`'s buffer is confined only if it lies in the mutator's heap
     /// (`HeapRef`).
     ///
     /// # Where walls come from

@@ -11,6 +11,7 @@ use crate::error::OutOfMemory;
 
 use super::handle::Ref;
 use super::heap::MOST_BYTES;
+use super::mark;
 use super::mutator::Mutator;
 
 /// An object that is a head and any number of items in one block: a string, an array, the entries of a table.
@@ -144,6 +145,9 @@ impl<'a, H: Trace, E: Trace> Filling<'a, H, E> {
         let layout = layout::<H, E>(len).ok_or(out_of_memory(usize::MAX))?;
         let block = mutator.state().allocate_object(layout.size(), layout.align());
         let block = block.ok_or(out_of_memory(layout.size()))?;
+        // Items are made by code of the user's.
+        // SAFETY: a fresh block, which is larger than a word.
+        unsafe { mark::unfinished(block) };
         Ok(Filling { mutator, block, layout, filled: 0, head: None, _items: PhantomData })
     }
 
@@ -286,6 +290,12 @@ impl Mutator {
             return Err(GrowError::OutOfMemory(OutOfMemory { value: tail, bytes: layout.size() }));
         };
         core::mem::forget(tail);
+        let object = block.cast::<Object>();
+        // SAFETY: the object at its new place.
+        let word = unsafe { object.as_ref() }.word();
+        // No object while items are made by code of the user's, after which it may be dropped.
+        // SAFETY: the object's own word, which is written back when it is one again.
+        unsafe { mark::unfinished(block) };
         // SAFETY: the object at its new place.
         let head = unsafe { head::<H, E>(block.cast()) };
         let mut filling = Filling { mutator: self, block, layout, filled, head: Some(head), _items: PhantomData };
@@ -294,6 +304,8 @@ impl Mutator {
         let front = block.cast::<Front<H, E>>().as_ptr();
         // SAFETY: within the object; so many items are filled.
         unsafe { (*front).len = len };
+        // SAFETY: the object at its new place.
+        unsafe { object.as_ref() }.set_word(word);
         // SAFETY: the object at its new place, with the reference that the old handle owned.
         Ok(unsafe { Ref::from_raw(block.cast()) })
     }

@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind};
 
-use super::mi_heap_t;
+use super::{mi_heap_t, walk};
 
 /// What allocates on the calling thread: on version 2 the heap itself.
 pub(crate) type Local = super::mi_theap_t;
@@ -232,13 +232,33 @@ pub(crate) unsafe fn local(heap: NonNull<mi_heap_t>) -> Option<NonNull<Local>> {
     {
         // SAFETY: the heap is alive (obligation).
         let theap = unsafe { super::mi_heap_theap(heap.as_ptr()) };
-        let theap = NonNull::new(theap)?;
-        // Out of memory, the engine answers with a placeholder theap on which every allocation fails.
-        Some(theap)
+        NonNull::new(theap).filter(|theap| *theap != placeholder())
     }
     #[cfg(engine = "v2")]
     {
         Some(heap)
+    }
+}
+
+/// What answers every allocation with null, as version 3 does when it has no memory for the part of a heap that allocates on a thread.
+#[cfg(engine = "v3")]
+fn placeholder() -> NonNull<Local> {
+    // SAFETY: takes nothing.
+    let placeholder = unsafe { walk::mimalloc_runtime_placeholder() };
+    NonNull::new(placeholder).expect("a static of the engine")
+}
+
+/// What stands for `local` as long as nothing was allocated from it, so that the first allocation fails and can be prepared. Where
+/// a heap costs little before it is used, `local` itself.
+pub(crate) fn asleep(local: NonNull<Local>) -> NonNull<Local> {
+    #[cfg(engine = "v3")]
+    {
+        let _ = local;
+        placeholder()
+    }
+    #[cfg(engine = "v2")]
+    {
+        local
     }
 }
 
@@ -412,6 +432,107 @@ pub(crate) unsafe fn visit_areas(heap: NonNull<mi_heap_t>, visit: &mut dyn FnMut
     let mut visit = visit;
     // SAFETY: alone (1); the argument is what the visitor takes it for, and is not used otherwise meanwhile.
     unsafe { super::mi_heap_visit_blocks(heap.as_ptr(), false, Some(visitor), (&raw mut visit).cast()) };
+}
+
+/// Lets no guard pages be put behind blocks of `local`: such a block does not lie where it begins. Only an engine that is built
+/// for debugging does so.
+///
+/// # Safety
+/// 1. `local` is this thread's.
+pub(crate) unsafe fn leave_unguarded(local: NonNull<Local>) {
+    #[cfg(engine = "v3")]
+    // SAFETY: this thread's (1).
+    unsafe {
+        super::mi_theap_guarded_set_sample_rate(local.as_ptr(), 0, 0);
+    }
+    #[cfg(engine = "v2")]
+    // SAFETY: this thread's (1).
+    unsafe {
+        super::mi_heap_guarded_set_sample_rate(local.as_ptr(), 0, 0);
+    }
+}
+
+/// Whether the engine is built as the walk takes it to be.
+///
+/// # Safety
+/// 1. `local` is what [`local`](fn@local) gave for `heap` on this thread, and `block` a block of it in use.
+pub(crate) unsafe fn walk_is_possible(heap: NonNull<mi_heap_t>, local: NonNull<Local>, block: NonNull<u8>) -> bool {
+    // SAFETY: this thread's, and in use (1).
+    unsafe { walk::mimalloc_runtime_walk_is_possible(heap.as_ptr(), local.as_ptr(), block.as_ptr().cast()) }
+}
+
+/// How far a walk over the pages of a heap has come. What it has passed it does not come back to, whatever is allocated and freed.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct WalkPlace([usize; walk::PLACE_WORDS]);
+
+impl WalkPlace {
+    pub(crate) fn is_end(self) -> bool {
+        self.0[0] == walk::NO_MORE
+    }
+}
+
+/// A page of a heap that a walk has found.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct FoundPage {
+    /// The place behind it.
+    pub(crate) behind: WalkPlace,
+    page: usize,
+}
+
+/// The next pages of a heap from `place` on, in order, as many as `found` takes and `looks` last. The place is moved behind what was
+/// looked at.
+///
+/// # Safety
+/// 1. `local` is what [`local`](fn@local) gave for `heap` on this thread, of which [`walk_is_possible`] has said so.
+pub(crate) unsafe fn walk_pages<'a>(
+    heap: NonNull<mi_heap_t>,
+    local: NonNull<Local>,
+    place: &mut WalkPlace,
+    looks: &mut usize,
+    found: &'a mut [FoundPage],
+) -> &'a [FoundPage] {
+    const { assert!(size_of::<FoundPage>() == walk::FOUND_WORDS * size_of::<usize>()) };
+    let (place, most) = (place.0.as_mut_ptr(), found.len());
+    // SAFETY: this thread's (1); a place, and room for so many pages.
+    let count = unsafe {
+        walk::mimalloc_runtime_walk_pages(heap.as_ptr(), local.as_ptr(), place, looks, found.as_mut_ptr().cast(), most)
+    };
+    &found[..count]
+}
+
+/// Calls `visit` with where each block of the page in use starts. `None`, and nothing is visited, when some may begin with something
+/// of the engine's own; otherwise how many there were.
+///
+/// # Safety
+/// 1. The page was found by [`walk_pages`] on this thread, and nothing was allocated from its heap or freed into it since.
+/// 2. No other thread frees into it meanwhile, nor does `visit`, which does not unwind either.
+pub(crate) unsafe fn walk_page<V: FnMut(NonNull<u8>)>(page: FoundPage, visit: &mut V) -> Option<u64> {
+    struct Visit<'a, V> {
+        visit: &'a mut V,
+        blocks: u64,
+    }
+    unsafe extern "C" fn visitor<V: FnMut(NonNull<u8>)>(
+        _: *const mi_heap_t,
+        _: *const super::mi_heap_area_t,
+        block: *mut c_void,
+        _: usize,
+        visit: *mut c_void,
+    ) -> bool {
+        // SAFETY: what `walk_page` passes below.
+        let visit = unsafe { &mut *visit.cast::<Visit<'_, V>>() };
+        visit.blocks += 1;
+        if let Some(block) = NonNull::new(block.cast()) {
+            (visit.visit)(block);
+        }
+        true
+    }
+    let mut visit = Visit { visit, blocks: 0 };
+    let page = core::ptr::with_exposed_provenance_mut(page.page);
+    // SAFETY: a page of the engine's (1), which nobody else uses (2); the argument is what the visitor takes it for.
+    let visited = unsafe { walk::mimalloc_runtime_walk_page(page, Some(visitor::<V>), (&raw mut visit).cast()) };
+    visited.then_some(visit.blocks)
 }
 
 /// Whether a heap's memory can be tied to a NUMA node.

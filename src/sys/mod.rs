@@ -91,6 +91,8 @@ mod string;
 mod subproc;
 mod theap;
 mod visit;
+// Not the engine's but ours, of vendor/.
+pub(crate) mod walk;
 
 pub use aligned::*;
 pub use arena::*;

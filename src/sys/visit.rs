@@ -2,7 +2,7 @@
 //!
 //! A walk must have the heap to itself: another thread that frees into it makes the walk crash or hang. The walk reports
 //! where blocks start, which for an alignment above 16 need not be the pointer that the program was given. It cannot be
-//! resumed.
+//! resumed. ([`Mutator::census`](crate::Mutator::census) is made of another walk, which can.)
 
 #[cfg(engine = "v2")]
 use core::ffi::c_int;

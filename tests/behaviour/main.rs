@@ -2,6 +2,7 @@
 
 mod beats;
 mod bounds;
+mod census;
 mod counts;
 #[path = "../everything/mod.rs"]
 mod everything;

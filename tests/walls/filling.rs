@@ -8,7 +8,7 @@ use crate::process::alone;
 use crate::{Block, HARDENED, MIB, V2, all, attach, walls};
 
 /// How many per cent of a wall blocks of these sizes fill at least.
-const SIZES: [(usize, usize); 6] = [(48, 97), (1_000, 94), (1_024, 96), (5_000, 89), (40_000, 80), (MIB, 85)];
+const SIZES: [(usize, usize); 6] = [(48, 97), (1_000, 93), (1_024, 96), (5_000, 89), (40_000, 80), (MIB, 85)];
 
 fn least(per_cent: usize) -> usize {
     if HARDENED { per_cent / 2 } else { per_cent }

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use crate::deferred::{Memory, Tally, addressable, counted, counted_bytes};
 use crate::fallible::TryArc;
-use crate::runtime::heap::{FreedElsewhere, Heap, MOST_BYTES};
+use crate::runtime::heap::{FreedElsewhere, Half, MOST_BYTES};
 
 use super::State;
 
@@ -18,7 +18,7 @@ impl State {
         if self.clock.charge(charge) && !self.poll(charge) {
             return None;
         }
-        let block = match self.heap.malloc(bytes, align) {
+        let block = match self.heap.malloc_object(bytes, align) {
             Some(block) if addressable(block) => block,
             unusable => self.allocate_slow(unusable, bytes, align)?,
         };
@@ -31,7 +31,7 @@ impl State {
     #[inline(never)]
     fn allocate_slow(&self, unusable: Option<NonNull<u8>>, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         let charge = counted(bytes, align);
-        let mut block = unusable.or_else(|| self.rescue(charge, || self.heap.malloc(bytes, align)));
+        let mut block = unusable.or_else(|| self.rescue(charge, || self.heap.malloc_object(bytes, align)));
         if let Some(far) = block.filter(|block| !addressable(*block)) {
             // Above 2^48: no engine that this crate knows maps there. It goes back, and the caller sees no memory.
             // SAFETY: fresh from the heap with this layout.
@@ -71,7 +71,7 @@ impl State {
             return None;
         }
         // SAFETY: handed on (1).
-        let resize = || unsafe { self.heap.realloc(block, old, align, new) };
+        let resize = || unsafe { self.heap.resize_object(block, old, align, new) };
         // A block beyond the reach of a header could not be given back without losing the object: none is known (see
         // `allocate_slow`), and going on would corrupt the queue.
         let moved = resize().or_else(|| self.rescue(charge, resize));
@@ -93,13 +93,13 @@ impl State {
     pub(in crate::runtime) fn allocate_block(
         &self,
         layout: Layout,
-        take: impl Fn(&Heap) -> Option<NonNull<u8>>,
+        take: impl Fn(&Half) -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
         let charge = counted_bytes(layout);
         if charge > MOST_BYTES as u64 || self.clock.charge(charge) && !self.poll(charge) {
             return None;
         }
-        match take(&self.heap) {
+        match take(self.heap.blocks()) {
             Some(block) => Some(block),
             None => self.allocate_block_slow(charge, take),
         }
@@ -107,8 +107,10 @@ impl State {
 
     #[cold]
     #[inline(never)]
-    fn allocate_block_slow(&self, charge: u64, take: impl Fn(&Heap) -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
-        let block = self.rescue(charge, || take(&self.heap));
+    fn allocate_block_slow(&self, charge: u64, take: impl Fn(&Half) -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
+        let blocks = self.heap.blocks();
+        let woken = if blocks.wake() { take(blocks) } else { None };
+        let block = woken.or_else(|| self.rescue(charge, || take(blocks)));
         if block.is_none() {
             self.note_freed(charge);
         }
@@ -127,14 +129,14 @@ impl State {
         new: Layout,
     ) -> Option<NonNull<u8>> {
         // SAFETY: of this heap, with this layout (1).
-        let resize = |heap: &Heap| unsafe { heap.realloc(block, layout.size(), layout.align(), new.size()) };
+        let resize = |blocks: &Half| unsafe { blocks.realloc(block, layout.size(), layout.align(), new.size()) };
         let (charge, old) = (counted_bytes(new), counted_bytes(layout));
         // To make a block smaller is not refused: containers do it where they expect no failure.
         let coming = if charge > old { charge } else { 0 };
         if charge > MOST_BYTES as u64 || self.clock.charge(charge) && !self.poll(coming) {
             return None;
         }
-        let moved = match resize(&self.heap) {
+        let moved = match resize(self.heap.blocks()) {
             Some(moved) => moved,
             None => self.allocate_block_slow(charge, resize)?,
         };
@@ -150,7 +152,7 @@ impl State {
     pub(in crate::runtime) unsafe fn free_block(&self, block: NonNull<u8>, layout: Layout) {
         self.note_freed(counted_bytes(layout));
         // SAFETY: of this heap, with this layout (1).
-        unsafe { self.heap.free(block, layout.size(), layout.align()) }
+        unsafe { self.heap.blocks().free(block, layout.size(), layout.align()) }
     }
 
     /// So many bytes of what the clock was charged are not in use, or not any more: of raw blocks, or of blocks that were never

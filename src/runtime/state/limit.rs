@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 
 use crate::deferred::{Budget, Large, Meter};
 use crate::heartbeat;
-use crate::runtime::magazine;
+use crate::runtime::heap;
 use crate::runtime::metrics::{Cause, Ladder, Rung};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::pressure::{Pressure, PressureLevel};
@@ -72,7 +72,7 @@ impl State {
     /// By how many bytes the limit is passed. What is kept at hand counts: the engine has it in use.
     fn over(&self) -> u64 {
         let (limit, in_use) = (self.limit.get(), self.in_use());
-        if in_use.saturating_add(magazine::MOST_KEPT_BYTES) <= limit {
+        if in_use.saturating_add(heap::MOST_KEPT_BYTES) <= limit {
             return 0;
         }
         (in_use + self.heap.kept_bytes()).saturating_sub(limit)
@@ -94,8 +94,7 @@ impl State {
         }
         let to_limit = limit.saturating_sub(in_use);
         // Far from the limit, the most that can be kept stands for what is.
-        let kept =
-            if to_limit > 2 * magazine::MOST_KEPT_BYTES { magazine::MOST_KEPT_BYTES } else { self.heap.kept_bytes() };
+        let kept = if to_limit > 2 * heap::MOST_KEPT_BYTES { heap::MOST_KEPT_BYTES } else { self.heap.kept_bytes() };
         to_threshold.min(to_limit.saturating_sub(kept))
     }
 
@@ -170,6 +169,10 @@ impl State {
         if budget != Budget::Bytes(0) && self.pending.has_work_for(u64::MAX) {
             self.step(Cause::OutOfMemory, budget, Meter::new(budget), Large::Free);
             self.heap.free_kept();
+        }
+        if let Shortage::Engine(_) = shortage {
+            // The engine has looked for empty pages in the one of the two heaps that it has none for.
+            heartbeat::causing(|| self.heap.collect());
         }
     }
 

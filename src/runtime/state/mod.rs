@@ -228,6 +228,11 @@ impl State {
         let _old = self.observer.replace(Some(observer));
     }
 
+    /// Whether a collection is running, further up the call stack.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.pending.is_draining()
+    }
+
     pub(super) fn is_attached(&self) -> bool {
         self.attached.get()
     }

@@ -1,0 +1,224 @@
+//! A walk over the objects of a mutator, page by page, that can be left anywhere and taken up again.
+//!
+//! A walk is no more than a place: the page that it has come to, in an order of pages that depends on their addresses alone. It keeps
+//! no list of pages, so that whatever the program allocates and frees between two steps cannot make it stale. Neither a page nor an
+//! object moves. So an object that lives from the walk's beginning to its end is in one page, and is passed once with it; one that
+//! is made or dies meanwhile is passed once or not at all. (A tail that has [grown](crate::Mutator::grow_tail) into another block is a new
+//! object here.)
+
+use core::ptr::NonNull;
+
+use crate::deferred::{Budget, Meter, Object, Stop, Tally};
+use crate::error::{Error, ErrorKind};
+use crate::sys::engine::{self, FoundPage, WalkPlace};
+
+use super::heap::Heap;
+use super::mark::Marks;
+use super::state::State;
+
+/// At most so many pages are looked for at once: not more than the budget has units.
+const PAGES: usize = 128;
+
+/// A place in a heap's objects.
+///
+/// A *unit* of a walk is a block in use looked at, a page looked at, or 4 MiB of an arena in which pages of the heap were looked for.
+#[derive(Debug)]
+pub(super) struct Walk {
+    place: WalkPlace,
+    marks: Marks,
+}
+
+impl Walk {
+    /// At the beginning.
+    pub(super) fn new() -> Walk {
+        Walk { place: WalkPlace::default(), marks: Marks::new() }
+    }
+
+    /// Goes on, for as long as the meter admits, and calls `visit` for each live object, which says how many bytes it has. A page is
+    /// passed whole: at most the blocks of one page more than the meter admits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::EngineMismatch`], [`ErrorKind::Refused`]. The walk is where it was, and can be taken up.
+    ///
+    /// # Safety
+    /// 1. `visit` neither allocates from nor frees into the heap, calls nothing of the user's, and does not unwind.
+    /// 2. Nothing of the heap is in the hand of a collection: OBJECTS holds, and of each live object's value nothing was given up.
+    unsafe fn go_on(
+        &mut self,
+        heap: &Heap,
+        meter: &mut Meter,
+        mut visit: impl FnMut(NonNull<Object>) -> u64,
+    ) -> Result<Stop, Error> {
+        let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
+        // What is kept at hand is in use for the engine, and no object.
+        heap.free_kept_objects();
+        let mut room = [FoundPage::default(); PAGES];
+        while !self.place.is_end() {
+            if !meter.admits() {
+                return Ok(Stop::Budget);
+            }
+            let mut place = self.place;
+            let most = meter.units_now();
+            let mut looks = most;
+            let room = &mut room[..most.clamp(1, PAGES)];
+            // SAFETY: the heap's own, taken up by this thread.
+            let found = unsafe { engine::walk_pages(engine_heap, local, &mut place, &mut looks, room) };
+            meter.visited((most - looks) as u64);
+            for (index, page) in found.iter().enumerate() {
+                // The first is passed in any case: to find it may have taken all there was, and would again.
+                if index > 0 && !meter.admits() {
+                    return Ok(Stop::Budget);
+                }
+                let mut bytes = 0;
+                let mut visit_block = |block| {
+                    // SAFETY: in use, and by OBJECTS begins with a word (2).
+                    if let Some(object) = unsafe { self.marks.live_object(block) } {
+                        bytes += visit(object);
+                    }
+                };
+                // SAFETY: found just now (1); only this thread frees objects.
+                let blocks = unsafe { engine::walk_page(*page, &mut visit_block) };
+                let blocks = blocks.ok_or_else(sampled)?;
+                self.place = page.behind;
+                meter.freed(Tally { objects: 0, bytes }, blocks + 1);
+            }
+            self.place = place;
+        }
+        Ok(Stop::Done)
+    }
+}
+
+#[cold]
+fn otherwise_built() -> Error {
+    Error::new(
+        ErrorKind::EngineMismatch,
+        "the engine is built with other settings than this crate knows of, and cannot be walked: if the feature `secure` or `debug` of \
+         libmimalloc-sys3 is wanted, ask for it by the feature of the same name of this crate",
+    )
+}
+
+#[cold]
+fn sampled() -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        "the heap holds blocks that the engine's profiler has sampled, which do not begin where their objects do: walk it in a run \
+         without a profiler",
+    )
+}
+
+impl State {
+    /// Goes on with a walk over this state's objects: see [`Walk::go_on`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// 1. `visit` neither allocates from nor frees into the heap, calls nothing of the user's, and does not unwind.
+    pub(super) unsafe fn walk(
+        &self,
+        walk: &mut Walk,
+        budget: Budget,
+        visit: impl FnMut(NonNull<Object>) -> u64,
+    ) -> Result<Stop, Error> {
+        if self.is_collecting() {
+            return Ok(Stop::Busy);
+        }
+        let mut meter = Meter::new(budget);
+        // SAFETY: handed on (1); no collection is running.
+        unsafe { walk.go_on(&self.heap, &mut meter, visit) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Blocks of a page: the smallest that the engine has, 64 KiB, in the smallest blocks.
+    const MOST_BLOCKS: u64 = 4096;
+
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{Mutator, Ref, Runtime, Tail};
+
+    /// What a walk in steps of one unit passes, and how often. Between its steps the program makes and drops objects.
+    fn passed(mutator: &Mutator, mut between: impl FnMut()) -> HashMap<usize, u32> {
+        let mut walk = Walk::new();
+        let mut passed = HashMap::new();
+        loop {
+            let visit = |object: NonNull<Object>| {
+                *passed.entry(object.as_ptr() as usize).or_default() += 1;
+                0
+            };
+            // SAFETY: allocates from Rust's own heap alone.
+            match unsafe { mutator.state().walk(&mut walk, Budget::Units(1), visit) }.unwrap() {
+                Stop::Done => return passed,
+                _ => between(),
+            }
+        }
+    }
+
+    /// Each object by itself, and not in sum.
+    #[test]
+    fn what_lives_throughout_is_passed_once() {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        let tail = |len| -> Ref<Tail<(), u8>> { mutator.alloc_tail((), len, |_| 1).unwrap() };
+        let mut kept = Vec::new();
+        let mut others = Vec::new();
+        for index in 0..if cfg!(small_tests) { 300 } else { 30_000usize } {
+            let object = tail([5, 50, 500, 5_000, 70_000][index % 5] >> (index % 3));
+            if index % 4 == 0 { kept.push(object) } else { others.push(object) }
+        }
+        let mut turn = 0usize;
+        let passed = passed(&mutator, || {
+            turn += 1;
+            others.truncate(others.len() - others.len() / 50);
+            others.push(tail(turn * 37 % 20_000));
+            mutator.collect(Budget::Unbounded);
+        });
+        assert!(turn > 10);
+        for object in &kept {
+            assert_eq!(passed.get(&(Ref::as_raw(object).as_ptr() as usize)), Some(&1));
+        }
+    }
+
+    /// A walk that was not going on while the heap was emptied and filled anew.
+    #[test]
+    fn a_place_stays_good_whatever_becomes_of_the_pages() {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        let mut all: Vec<Ref<[u64; 4]>> = (0..10_000).map(|value| mutator.alloc([value; 4]).unwrap()).collect();
+        let mut emptied = 0;
+        passed(&mutator, || {
+            all.clear();
+            mutator.release_memory();
+            emptied += 1;
+            let len = emptied * 100;
+            drop(mutator.alloc_tail((), len, |_| 0u8).unwrap());
+        });
+        assert!(emptied > 0);
+        let kept = mutator.alloc(7).unwrap();
+        assert_eq!(passed(&mutator, || {}), HashMap::from([(Ref::as_raw(&kept).as_ptr() as usize, 1)]));
+    }
+
+    /// No step has more than a page to pass beyond its budget, and no page more blocks than the promise says.
+    #[test]
+    fn a_page_has_no_more_blocks_than_is_said() {
+        let mutator = Runtime::new().unwrap().attach().unwrap();
+        let kept: Vec<_> = (0..20_000u64).map(|value| mutator.alloc(value).unwrap()).collect();
+        let mut walk = Walk::new();
+        let mut most = 0;
+        loop {
+            let mut passed = 0;
+            let visit = |_| {
+                passed += 1;
+                0
+            };
+            // SAFETY: allocates nothing.
+            let stop = unsafe { mutator.state().walk(&mut walk, Budget::Units(1), visit) }.unwrap();
+            most = most.max(passed);
+            if stop == Stop::Done {
+                break;
+            }
+        }
+        assert!((1_000..=MOST_BLOCKS).contains(&most), "{most}");
+        drop(kept);
+    }
+}

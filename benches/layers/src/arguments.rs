@@ -12,6 +12,7 @@ Usage: layers [OPTIONS]
   --beats N     heartbeats of 64 KiB allocated in each run, at least 1 [1000]
   --check       check what must hold to the instruction, instead of printing the table
   --json        one JSON object a line, instead of the table
+  --walk        how long a walk over the objects of a heap takes, instead of the table
   --help        this text
 ";
 
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     },
     /// Check the claims.
     Check,
+    /// Print how long a walk takes.
+    Walk,
     /// So many pairs, in this process: how the program calls itself under valgrind.
     Child(Scene, u64),
 }
@@ -32,12 +35,13 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn from_environment() -> Result<Command, lexopt::Error> {
         let mut parser = Parser::from_env();
-        let (mut beats, mut json, mut check) = (1000, false, false);
+        let (mut beats, mut json, mut check, mut walk) = (1000, false, false, false);
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("beats") => beats = parser.value()?.parse_with(at_least_one)?,
                 Arg::Long("check") => check = true,
                 Arg::Long("json") => json = true,
+                Arg::Long("walk") => walk = true,
                 Arg::Long("child") => return child(&mut parser),
                 Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
                 // What `cargo bench` would add.
@@ -45,7 +49,11 @@ impl Command {
                 _ => return Err(argument.unexpected()),
             }
         }
-        Ok(if check { Command::Check } else { Command::Count { beats, json } })
+        Ok(match (check, walk) {
+            (true, _) => Command::Check,
+            (_, true) => Command::Walk,
+            _ => Command::Count { beats, json },
+        })
     }
 }
 

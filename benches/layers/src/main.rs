@@ -9,6 +9,7 @@ mod count;
 mod layer;
 mod pair;
 mod report;
+mod walk;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Help => print!("{}", arguments::HELP),
+        Command::Walk => walk::print()?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
         Command::Count { beats, json } => {
             let valgrind = count::valgrind_version()?;

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
+use crate::deferred::{Memory, OBJECT_ALIGN, Object, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::fallible::{self, TryArc};
@@ -292,6 +292,12 @@ unsafe impl Memory for Heap {
             // SAFETY: a live block (1).
             unsafe { sys::mi_free(block.as_ptr().cast()) }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn owns(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        unsafe { Heap::owns(self, object.cast()) }
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 mod beats;
 mod bounds;
 mod counts;
+mod cycles;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod fuzzed;

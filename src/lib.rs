@@ -16,12 +16,17 @@
 //! header links to the next.
 //!
 //! **Collection in budgets.** [`Mutator::collect`] works the queue off for as long as a [`Budget`] admits and says in a
-//! [`Progress`] what it did and what is left. A unit of work is one slot visited or one object freed. A budget of `B` units
+//! [`Progress`] what it did and what is left. A unit of work is one slot visited, one object freed, or one looked at. A budget of `B` units
 //! does at most `B +` [`SLACK_UNITS`] of them, whatever died: it stops and resumes in the middle of an object.
 //!
 //! **Pacing.** Nobody needs to call `collect`: allocation pays for freeing, by bytes ([`Pacing`]; the theory stands there).
 //! Live and pending bytes together never exceed the peak of live bytes by more than an installment and what is carried over:
 //! by a pause cap, and for a large block that waits.
+//!
+//! **Garbage cycles.** Objects that refer to each other keep their counts up when nothing else refers to them. They are found by
+//! trial deletion, in steps between which the program runs: at safepoints, paid for by allocation, and in `collect`, whose budget covers
+//! both. Nothing has to be said of roots. Fields that change while others refer to the object belong into a cell of [`cell`], which tell
+//! of changes; a type that is in no cycles is marked `#[trace(acyclic)]` and costs nothing.
 //!
 //! **Heartbeats.** A mutator beats once for so many bytes allocated, 64 KiB by default: a clock that shows the same time on
 //! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it, and a deadline in beats
@@ -43,7 +48,7 @@
 //! process's, not a mutator's: [`engine`] has them. What it lacks is in [`sys`], raw.
 //!
 //! **The end.** [`Mutator::detach`] frees what is dead, hands the heap to the runtime's next mutator, and reports what still
-//! lives. A reference cycle is never freed in this version; it is reported as live.
+//! lives. Garbage cycles are among what it frees.
 //!
 //! # Example
 //!
@@ -108,6 +113,7 @@
 //! | setting up | [`Runtime`], [`Builder`], [`Latency`], [`Attach`], [`Mutator`], [`Detached`]; [`Error`], [`ErrorKind`] |
 //! | objects | [`Ref`], [`Tail`], [`Untyped`], [`OutOfMemory`], [`GrowError`]; [`Trace`](trait@Trace), [`Tracer`], [`Slots`], [`Residue`] |
 //! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
+//! | garbage cycles | [`cell`], [`Tracer::unwatched`], [`raw::changing`], [`Mutator::trials`], [`Trials`] |
 //! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
 //! | interruption | [`Mutator::poll`], [`Interrupted`]; [`Mutator::set_fuel`], [`Mutator::set_deadline`], [`Mutator::set_time_limit`], [`Mutator::child`] |
@@ -145,6 +151,7 @@
 extern crate self as mimalloc_runtime;
 
 mod aside;
+pub mod cell;
 mod deferred;
 pub mod engine;
 mod error;
@@ -161,7 +168,7 @@ mod within;
 
 pub use deferred::{
     Budget, COUNT_STATES, CountState, Managed, Object, Pacing, Progress, Residue, SLACK_UNITS, Schedule, Slots, Stop,
-    Tally, Trace, Tracer, TypeInfo, TypeKey, counted_bytes,
+    Tally, Trace, Tracer, Trials, TypeInfo, TypeKey, counted_bytes,
 };
 pub use error::{Error, ErrorKind, OutOfMemory};
 pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};

@@ -33,6 +33,12 @@ fn trace(input: &Input<'_>) -> TokenStream {
 
     let slots = slots_of_all(input);
     let residue = input.fields().map(has_residue);
+    let acyclic = if input.acyclic {
+        quote!(true)
+    } else {
+        let types = traced_types(input);
+        quote!(true #(&& <#types as ::mimalloc_runtime::Trace>::ACYCLIC)*)
+    };
     let visits = input.variants().iter().map(|variant| {
         let pattern = pattern(variant, Bind::Traced);
         // Obligation 1: each field that is not skipped, once, in the order of declaration.
@@ -61,6 +67,7 @@ fn trace(input: &Input<'_>) -> TokenStream {
         unsafe impl #impl_generics ::mimalloc_runtime::Trace for #name #ty_generics #where_clause {
             const SLOTS: ::mimalloc_runtime::Slots = #slots;
             const RESIDUE: ::core::primitive::bool = false #(|| #residue)*;
+            const ACYCLIC: ::core::primitive::bool = #acyclic;
 
             #[inline(always)]
             fn trace(&self, __tracer: &mut ::mimalloc_runtime::Tracer<'_>) {

@@ -10,6 +10,8 @@ pub(crate) struct Input<'a> {
     pub(crate) name: &'a Ident,
     pub(crate) generics: &'a Generics,
     pub(crate) shape: Shape<'a>,
+    /// Whether it is said to be in no cycles.
+    pub(crate) acyclic: bool,
 }
 
 pub(crate) enum Shape<'a> {
@@ -50,11 +52,7 @@ impl<'a> Input<'a> {
             ));
         }
         refuse_packed(&input.attrs, &mut errors);
-        refuse_options(
-            &input.attrs,
-            "`#[trace(...)]` belongs on a field. A type whose fields hold no references derives `Trace` without it",
-            &mut errors,
-        );
+        let acyclic = says("acyclic", &input.attrs, &mut errors);
         let shape = match &input.data {
             Data::Struct(data) => {
                 Shape::Struct(Variant::of(quote_spanned!(input.ident.span()=> Self), &data.fields, &mut errors))
@@ -82,7 +80,7 @@ impl<'a> Input<'a> {
             }
         };
         match errors.0 {
-            None => Ok(Input { name: &input.ident, generics: &input.generics, shape }),
+            None => Ok(Input { name: &input.ident, generics: &input.generics, shape, acyclic }),
             Some(errors) => Err(errors),
         }
     }
@@ -105,7 +103,7 @@ impl<'a> Variant<'a> {
             member,
             ty: &field.ty,
             binding: format_ident!("__field_{number}", span = Span::mixed_site().located_at(field.ty.span())),
-            role: role(&field.attrs, errors),
+            role: if says("skip", &field.attrs, errors) { Role::Skipped } else { Role::Traced },
         };
         Variant { path, fields: fields.members().zip(fields.iter().enumerate()).map(field).collect() }
     }
@@ -131,27 +129,30 @@ fn options(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("trace"))
 }
 
-fn role(attributes: &[Attribute], errors: &mut Errors) -> Role {
-    let mut role = Role::Traced;
+/// Whether `#[trace(...)]` says the one option that there is.
+fn says(option: &str, attributes: &[Attribute], errors: &mut Errors) -> bool {
+    let mut is_said = false;
     for attribute in options(attributes) {
         let mut said = 0;
-        let parsed = attribute.parse_nested_meta(|option| {
+        let parsed = attribute.parse_nested_meta(|found| {
             said += 1;
-            if !option.path.is_ident("skip") {
-                return Err(option.error("unknown option: the only one is `skip`"));
+            if !found.path.is_ident(option) {
+                return Err(found.error(format_args!("unknown option: the only one here is `{option}`")));
             }
-            match std::mem::replace(&mut role, Role::Skipped) {
-                Role::Traced => Ok(()),
-                Role::Skipped => Err(option.error("`skip` is said twice")),
+            match std::mem::replace(&mut is_said, true) {
+                false => Ok(()),
+                true => Err(found.error(format_args!("`{option}` is said twice"))),
             }
         });
         match parsed {
             Err(error) => errors.add(error),
-            Ok(()) if said == 0 => errors.add(Error::new_spanned(attribute, "expected `#[trace(skip)]`")),
+            Ok(()) if said == 0 => {
+                errors.add(Error::new_spanned(attribute, format_args!("expected `#[trace({option})]`")));
+            }
             Ok(()) => {}
         }
     }
-    role
+    is_said
 }
 
 fn refuse_options(attributes: &[Attribute], message: &str, errors: &mut Errors) {

@@ -50,6 +50,12 @@ use proc_macro::TokenStream;
 /// object around it dies. So it is the mark for foreign types: a file, a map, a function pointer. A skipped field may hold
 /// references: they are counted down all at once when it is dropped, which no budget bounds.
 ///
+/// # `#[trace(acyclic)]`
+///
+/// Said of the type, as in `#[derive(Trace)] #[trace(acyclic)] struct Token { ... }`: no object of it is ever part of a cycle of
+/// references. Then releases of such objects are never looked into for garbage cycles. Types without slots are known to be acyclic. If it is
+/// said of a type that is part of cycles after all, those are never freed.
+///
 /// # Generic types
 ///
 /// A type parameter `T` must be `T: Trace` if it occurs in a field that is not skipped, other than within `Ref<...>` or

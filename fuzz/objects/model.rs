@@ -1,6 +1,7 @@
 //! What must be true: counts and edges, kept in the plainest way.
 
 /// An object as the model knows it. It is known by its number, which it also carries.
+#[derive(Clone)]
 pub(super) struct Known {
     /// The mutator that it was allocated by.
     pub(super) owner: usize,
@@ -15,7 +16,7 @@ impl Known {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Model {
     pub(super) objects: Vec<Known>,
 }
@@ -56,6 +57,39 @@ impl Model {
         }
         if let Some(old) = std::mem::replace(&mut self.objects[from].edges[slot], to) {
             self.release(old);
+        }
+    }
+
+    /// Takes the garbage cycles away that mutators can find: what neither `roots` nor objects of other mutators lead to.
+    pub(super) fn collect(&mut self, roots: impl Iterator<Item = usize>) {
+        let roots: Vec<usize> = roots.collect();
+        loop {
+            let mut in_use = vec![false; self.objects.len()];
+            let mut todo = roots.clone();
+            for known in &self.objects {
+                todo.extend(known.edges.iter().flatten().filter(|to| self.objects[**to].owner != known.owner));
+            }
+            while let Some(id) = todo.pop() {
+                if !std::mem::replace(&mut in_use[id], true) {
+                    todo.extend(self.objects[id].edges.iter().flatten());
+                }
+            }
+            let garbage: Vec<usize> =
+                (0..self.objects.len()).filter(|id| self.objects[*id].is_alive() && !in_use[*id]).collect();
+            if garbage.is_empty() {
+                return;
+            }
+            // First the edges, so that a count that reaches zero is that of an object outside.
+            let edges: Vec<usize> =
+                garbage.iter().flat_map(|id| self.objects[*id].edges.split_off(0)).flatten().collect();
+            for id in garbage {
+                self.objects[id].count = 0;
+            }
+            for id in edges {
+                if self.objects[id].is_alive() {
+                    self.release(id);
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How much work a collection may do.
 ///
-/// A *unit* is one slot visited or one object freed. See [`SLACK_UNITS`](super::SLACK_UNITS) for how exactly it is kept.
+/// A *unit* is one slot visited, one object freed, or one object looked at in the search for garbage cycles. See [`SLACK_UNITS`](super::SLACK_UNITS) for how exactly it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Budget {
     /// At most so many units, and [`SLACK_UNITS`](super::SLACK_UNITS) more.
@@ -47,6 +47,8 @@ pub struct Progress {
     pub stop: Stop,
     /// Units of work done.
     pub units: u64,
+    /// Of these, units of the search for garbage cycles: objects looked at, and slots followed.
+    pub search_units: u64,
     /// What it freed.
     pub freed: Tally,
     /// Of these, blocks whose free was a long engine call ([`large`](Progress::large)); each is one unit, and no unit says how long it took.
@@ -76,6 +78,7 @@ pub(crate) struct Meter {
     bytes_left: u64,
     deadline: Option<Deadline>,
     pub(crate) units: u64,
+    pub(crate) search_units: u64,
     pub(crate) freed: Tally,
     pub(crate) large_freed: u64,
 }
@@ -95,6 +98,7 @@ impl Meter {
             bytes_left: u64::MAX,
             deadline: None,
             units: 0,
+            search_units: 0,
             freed: Tally::default(),
             large_freed: 0,
         };
@@ -136,6 +140,16 @@ impl Meter {
         }
     }
 
+    /// Whether there is any limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.units_left < u64::MAX || self.bytes_left < u64::MAX || self.deadline.is_some()
+    }
+
+    /// Nothing more is admitted.
+    pub(crate) fn exhaust(&mut self) {
+        self.units_left = 0;
+    }
+
     /// Whether at least so many bytes are still to be freed.
     pub(crate) fn owes(&self, bytes: u64) -> bool {
         self.bytes_left >= bytes
@@ -152,6 +166,12 @@ impl Meter {
     pub(crate) fn visited(&mut self, units: u64) {
         self.units += units;
         self.units_left = self.units_left.saturating_sub(units);
+    }
+
+    #[inline]
+    pub(crate) fn searched(&mut self, units: u64) {
+        self.search_units += units;
+        self.visited(units);
     }
 
     /// Objects were freed, in so many units of work.

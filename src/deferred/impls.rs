@@ -40,6 +40,7 @@ leaf! {
 unsafe impl<T: Trace> Trace for Option<T> {
     const SLOTS: Slots = T::SLOTS;
     const RESIDUE: bool = T::RESIDUE;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         match (self, T::SLOTS) {
@@ -56,37 +57,62 @@ unsafe impl<T: Trace> Trace for Option<T> {
     }
 }
 
-/// A cell is traced while nothing else runs, so what it holds can be looked at where it lies.
-macro_rules! cell {
-    ($($cell:ident $get_mut:ident;)*) => {$(
-        // SAFETY: 1-4: those of the value inside. 5: handed on, so nothing changes the cell while it is looked at.
-        unsafe impl<T: Trace> Trace for $cell<T> {
-            const SLOTS: Slots = T::SLOTS;
-            const RESIDUE: bool = T::RESIDUE;
-            #[inline(always)]
-            fn trace(&self, tracer: &mut Tracer<'_>) {
-                // SAFETY: `trace` of the value changes nothing (5) and no other code runs, so the value stays as it is
-                // for as long as this reference lives. Only dead objects are traced, so no `RefMut` is left that was
-                // not forgotten.
-                unsafe { &*self.as_ptr() }.trace(tracer);
-            }
-            unsafe fn drop_residue(&mut self) {
-                // SAFETY: not used again (1).
-                unsafe { self.$get_mut().drop_residue() }
-            }
+// SAFETY: 1-4: those of the value inside. 5: handed on, so nothing changes the cell while it is looked at. 6: told.
+unsafe impl<T: Trace> Trace for Cell<T> {
+    const SLOTS: Slots = T::SLOTS;
+    const RESIDUE: bool = T::RESIDUE;
+    const ACYCLIC: bool = T::ACYCLIC;
+    #[inline(always)]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        if const { has_slots::<T>() } {
+            tracer.unwatched();
+            // SAFETY: what a cell holds is only ever borrowed through a `&mut` to the cell, which nobody has (1), and no code runs
+            // that could change it (5).
+            unsafe { &*self.as_ptr() }.trace(tracer);
         }
-    )*};
+    }
+    unsafe fn drop_residue(&mut self) {
+        // SAFETY: not used again (1).
+        unsafe { self.get_mut().drop_residue() }
+    }
 }
 
-cell! {
-    Cell get_mut;
-    RefCell get_mut;
+// SAFETY: 1-4: those of the value inside; one that is being changed is busy. 5: handed on. 6: told.
+unsafe impl<T: Trace> Trace for RefCell<T> {
+    const SLOTS: Slots = T::SLOTS;
+    const RESIDUE: bool = T::RESIDUE;
+    const ACYCLIC: bool = T::ACYCLIC;
+    #[inline(always)]
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        if const { !has_slots::<T>() } {
+        } else if tracer.is_dying() {
+            // SAFETY: dead, so no `RefMut` is left that was not forgotten, and no code runs that could change it (5).
+            unsafe { &*self.as_ptr() }.trace(tracer);
+        } else {
+            match self.try_borrow() {
+                Ok(value) => {
+                    tracer.unwatched();
+                    value.trace(tracer);
+                }
+                Err(_) => tracer.busy(),
+            }
+        }
+    }
+    unsafe fn drop_residue(&mut self) {
+        // SAFETY: not used again (1).
+        unsafe { self.get_mut().drop_residue() }
+    }
+}
+
+pub(crate) const fn has_slots<T: Trace>() -> bool {
+    !matches!(T::SLOTS, Slots::Fixed(0))
 }
 
 // SAFETY: as for `Option`, which it is.
 unsafe impl<T: Trace> Trace for OnceCell<T> {
     const SLOTS: Slots = T::SLOTS;
     const RESIDUE: bool = T::RESIDUE;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         match (self.get(), T::SLOTS) {
@@ -108,6 +134,7 @@ unsafe impl<T: Trace> Trace for OnceCell<T> {
 unsafe impl<T: Trace> Trace for Box<T> {
     const SLOTS: Slots = T::SLOTS;
     const RESIDUE: bool = true;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         (**self).trace(tracer);
@@ -153,6 +180,7 @@ unsafe impl<T: Trace> Trace for Vec<T> {
         _ => Slots::Varying,
     };
     const RESIDUE: bool = true;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         tracer.slice(self);
@@ -173,6 +201,7 @@ unsafe impl<T: Trace> Trace for Vec<T> {
 unsafe impl<T: Trace, A: allocator_api2::alloc::Allocator + 'static> Trace for allocator_api2::vec::Vec<T, A> {
     const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
     const RESIDUE: bool = true;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         tracer.slice(self);
@@ -195,6 +224,7 @@ unsafe impl<T: Trace, A: allocator_api2::alloc::Allocator + 'static> Trace for a
 unsafe impl<T: Trace> Trace for Box<[T]> {
     const SLOTS: Slots = <Vec<T> as Trace>::SLOTS;
     const RESIDUE: bool = true;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         tracer.slice(self);
@@ -214,6 +244,7 @@ unsafe impl<T: Trace, const N: usize> Trace for [T; N] {
         Slots::Varying => Slots::Varying,
     };
     const RESIDUE: bool = T::RESIDUE;
+    const ACYCLIC: bool = T::ACYCLIC;
     #[inline]
     fn trace(&self, tracer: &mut Tracer<'_>) {
         tracer.slice(self);
@@ -230,6 +261,7 @@ macro_rules! tuple {
         unsafe impl<$($name: Trace),*> Trace for ($($name,)*) {
             const SLOTS: Slots = Slots::Fixed(0)$(.and($name::SLOTS))*;
             const RESIDUE: bool = false $(|| $name::RESIDUE)*;
+            const ACYCLIC: bool = true $(&& $name::ACYCLIC)*;
             #[inline(always)]
             fn trace(&self, tracer: &mut Tracer<'_>) {
                 $(self.$index.trace(tracer);)*

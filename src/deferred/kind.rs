@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lock::Mutex;
 
-use super::object::{OBJECT_ALIGN, Object, SIZE_WIDTH};
+use super::object::{Flags, OBJECT_ALIGN, Object};
 use super::pending::{Pending, WHOLE};
 use super::size::{SMALL, counted};
 use super::trace::{Slots, Tracer};
@@ -29,6 +29,8 @@ pub struct TypeInfo {
     /// Drops what `trace` does not report. Called once, after all slots were released.
     pub(crate) drop_residue: Option<unsafe fn(NonNull<Object>)>,
     pub(crate) quick: Quick,
+    /// What a new object's header has besides its type and its count.
+    pub(crate) flags: Flags,
 }
 
 /// What an object of a simple type takes: no more than [`WHOLE`] slots, no residue, a small block of one size. Most
@@ -60,11 +62,9 @@ impl Quick {
         }
     }
 
-    /// What the header says of it: its size in steps of 16 bytes, and above that whether it is a leaf.
-    #[inline(always)]
-    pub(crate) const fn flags(&self) -> u8 {
-        const { assert!(SMALL / OBJECT_ALIGN < 1 << SIZE_WIDTH) };
-        (self.bytes as usize / OBJECT_ALIGN) as u8 | ((self.units == 1) as u8) << SIZE_WIDTH
+    /// What the header says of it. `cyclic`: whether the type may be part of a cycle.
+    pub(crate) const fn flags(&self, cyclic: bool) -> Flags {
+        Flags::new(self.bytes as usize, self.units == 1, cyclic)
     }
 }
 
@@ -267,6 +267,7 @@ mod tests {
                 trace: |_, _| {},
                 drop_residue: None,
                 quick: Quick::NONE,
+                flags: Quick::NONE.flags(false),
             };
             find_or_add(TypeId::of::<[u8; N]>(), &info, home)
         }

@@ -7,8 +7,11 @@
 //! in the middle of its slots.
 
 mod budget;
+mod candidates;
+mod cycles;
 mod impls;
 mod kind;
+mod list;
 mod object;
 mod pacer;
 mod pending;
@@ -17,6 +20,7 @@ mod size;
 mod trace;
 
 pub use budget::{Budget, Progress, Stop, Tally};
+pub use cycles::Trials;
 pub use kind::{Managed, TypeInfo, TypeKey};
 pub use object::{COUNT_STATES, CountState, Object};
 pub use pacer::{Pacing, Schedule};
@@ -25,9 +29,10 @@ pub use size::counted_bytes;
 pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use budget::Meter;
-pub(crate) use impls::drop_items;
+pub(crate) use cycles::Cycles;
+pub(crate) use impls::{drop_items, has_slots};
 pub(crate) use kind::Quick;
-pub(crate) use object::{Death, OBJECT_ALIGN, addressable};
+pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Route};
+pub(crate) use pending::{Large, Memory, Pending, Route, Search};
 pub(crate) use size::{SMALL, counted};

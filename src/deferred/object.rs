@@ -1,16 +1,22 @@
 //! The first word of every object: its type, its count, and, once dead, its place in the pending queue.
 //!
 //! ```text
-//!         63          48 47 46                 32 31                             0
-//! alive  |   type : 16  | 0| 0 : 7 | leaf | size:7|          count : 32           |
-//! dead   |   type : 16  | 1| 0 |            address of the next dead object / 16 |
-//!                            46..44                                    43..0
+//!         63          48 47 46    45 44 43    42 41         40      39    38     37..32                    31..0
+//! alive  |   type : 16  | 0| 0     | age | colour | buffered | armed | plain | leaf | size / 16 - 1 |  count : 32  |
+//! in a trial            | 0| 0     |  "  |    "   |    "     |   "   |   0   |    inner count : 7    |  count : 32  |
+//! dead   |   type : 16  | 1| held | husk | moved |          address of the next dead object / 16 : 44            |
 //! ```
 //!
 //! Every object lies at a multiple of 16 below 2^48, so the address of the next dead object fits in 44 bits and a dead
-//! object still knows its type. Bit 47 tells the two forms apart. `size` is that of a simple object ([`Quick`]) in steps of 16
-//! bytes, and 0 for all others; `leaf` marks a simple object without slots. So the death of most objects has nothing to
-//! look up.
+//! object still knows its type. Bit 47 tells the two forms apart.
+//!
+//! A *plain* object is a simple one ([`Quick`](super::kind::Quick)) of whose death nothing is to be told: `size` is what is counted for it, and `leaf` says
+//! that it has no slots. So the death of most objects has nothing to look up.
+//!
+//! The rest is about cycles ([`cycles`](super::cycles)). An object whose type may be part of one is *armed*: a release that leaves it alive
+//! makes it a candidate, which is *buffered* and no longer armed. `colour` says what a trial thinks of it, `age` how often it was
+//! found alive. An object that is in a trial's list when it dies is *held*: its memory stays until the list has let go of it, a *husk*
+//! if nothing else is left to be done.
 //!
 //! The count has ranges, as in Lean and Koka; [`COUNT_STATES`] is the one place that says which.
 
@@ -18,7 +24,8 @@ use core::cell::Cell;
 use core::ops::RangeInclusive;
 use core::ptr::NonNull;
 
-use super::kind::{Managed, Quick, TypeInfo, TypeKey};
+use super::kind::{Managed, TypeInfo, TypeKey};
+use super::size::SMALL;
 
 /// What a count means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,10 +54,25 @@ pub const COUNT_STATES: [(RangeInclusive<u32>, CountState); 4] = [
 ];
 
 const FLAGS_SHIFT: u32 = 32;
-/// The bits of a simple object's size; the bit above them marks a leaf.
-pub(super) const SIZE_WIDTH: u32 = 7;
+/// The bits of a plain object's size.
+const SIZE_WIDTH: u32 = 6;
+const SIZE: u64 = ((1 << SIZE_WIDTH) - 1) << FLAGS_SHIFT;
+const LEAF: u64 = 1 << 38;
+const PLAIN: u64 = 1 << 39;
+const ARMED: u64 = 1 << 40;
+const BUFFERED: u64 = 1 << 41;
+const COLOUR_SHIFT: u32 = 42;
+const COLOUR: u64 = 0b11 << COLOUR_SHIFT;
+const AGE_SHIFT: u32 = 44;
+const AGE: u64 = 0b11 << AGE_SHIFT;
 const TYPE_SHIFT: u32 = 48;
 const DEAD: u64 = 1 << 47;
+/// Of a dead object.
+const HELD: u64 = 1 << 46;
+const HUSK: u64 = 1 << 45;
+const MOVED: u64 = 1 << 44;
+/// In a trial, where the size and the leaf stand otherwise.
+const INNER: u64 = SIZE | LEAF;
 const LINK_BITS: u64 = (1 << 44) - 1;
 
 /// Objects lie at multiples of this, which is what lets a link of 48 bits fit into 44.
@@ -61,33 +83,179 @@ pub(crate) const OBJECT_ALIGN: usize = 16;
 pub(crate) enum Death {
     /// The object is still referenced, or is not counted.
     Alive,
+    /// It is still referenced, and may be part of a cycle that nothing else refers to: to be told to
+    /// [`Pending::suspect`](super::Pending::suspect).
+    Suspected,
     /// That was the last reference. The caller now owns the object's death and must queue it.
     Died,
 }
+
+/// What a trial thinks of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Colour {
+    /// It is in no trial.
+    None = 0,
+    /// Undecided.
+    Grey = 1,
+    /// Found to be garbage; being taken apart.
+    Condemned = 2,
+    /// Found alive, or in use. Still in the trial's list.
+    Black = 3,
+}
+
+/// The greatest age.
+pub(crate) const OLDEST: u8 = 3;
+
+/// The most references from within that the header holds.
+pub(crate) const MOST_INNER: u32 = (1 << (SIZE_WIDTH + 1)) - 1;
 
 /// The header word, by value: all the arithmetic of this module, testable without an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Word(u64);
 
+/// What a new object's header has besides its type and its count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flags(u64);
+
+impl Flags {
+    /// Of objects that count for `simple_bytes`, or 0 for those that are not simple.
+    pub(crate) const fn new(simple_bytes: usize, leaf: bool, cyclic: bool) -> Flags {
+        const { assert!(SMALL / OBJECT_ALIGN <= 1 << SIZE_WIDTH) };
+        let armed = if cyclic { ARMED } else { 0 };
+        if simple_bytes == 0 {
+            return Flags(armed);
+        }
+        let leaf = if leaf { LEAF } else { 0 };
+        Flags(armed | PLAIN | leaf | ((simple_bytes / OBJECT_ALIGN - 1) as u64) << FLAGS_SHIFT)
+    }
+}
+
 impl Word {
     /// A new object: one reference.
     #[inline(always)]
-    pub(crate) const fn alive(key: TypeKey, quick: &Quick) -> Word {
-        Word((key.get() as u64) << TYPE_SHIFT | (quick.flags() as u64) << FLAGS_SHIFT | 1)
+    pub(crate) const fn alive(key: TypeKey, flags: Flags) -> Word {
+        Word((key.get() as u64) << TYPE_SHIFT | flags.0 | 1)
     }
 
-    /// The bytes counted for the object if it is simple, or 0. Not for one that is queued.
+    /// Whether it is plain: simple, and nothing is to be told of its death.
     #[inline(always)]
-    pub(crate) const fn simple_bytes(self) -> usize {
+    pub(crate) const fn is_plain(self) -> bool {
         debug_assert!(!self.is_dead());
-        (self.0 >> FLAGS_SHIFT) as usize % (1 << SIZE_WIDTH) * OBJECT_ALIGN
+        self.0 & PLAIN != 0
     }
 
-    /// Whether the object is simple and has no slots. Not for one that is queued.
+    /// The bytes counted for a plain object.
+    #[inline(always)]
+    pub(crate) const fn plain_bytes(self) -> usize {
+        debug_assert!(self.is_plain());
+        (((self.0 & SIZE) >> FLAGS_SHIFT) as usize + 1) * OBJECT_ALIGN
+    }
+
+    /// Whether the object is plain and has no slots. Not for one that is queued.
     #[inline(always)]
     pub(crate) const fn is_leaf(self) -> bool {
         debug_assert!(!self.is_dead());
-        self.0 >> (FLAGS_SHIFT + SIZE_WIDTH) & 1 != 0
+        self.0 & (PLAIN | LEAF) == PLAIN | LEAF
+    }
+
+    /// The type, and whether the object is held, as one number: equal for a queued object that is not held and a plain one of
+    /// its type.
+    #[inline(always)]
+    pub(crate) const fn quick_key(self) -> u64 {
+        self.0 & (0xffff << TYPE_SHIFT | HELD)
+    }
+
+    /// Whether there is one reference, and the object is neither a candidate nor a member of a trial.
+    #[inline(always)]
+    pub(crate) const fn is_quietly_unique(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & (u32::MAX as u64 | BUFFERED | COLOUR) == 1
+    }
+
+    /// Whether it is in the buffer of candidates.
+    #[inline(always)]
+    pub(crate) const fn is_buffered(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & BUFFERED != 0
+    }
+
+    /// A candidate, which is not told of again.
+    #[inline(always)]
+    pub(crate) const fn buffered(self) -> Word {
+        Word(self.0 & !ARMED | BUFFERED)
+    }
+
+    /// Each release is told of, also of a candidate.
+    #[inline(always)]
+    pub(crate) const fn armed(self) -> Word {
+        Word(self.0 | ARMED)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_armed(self) -> bool {
+        self.0 & ARMED != 0
+    }
+
+    /// Not a candidate any more.
+    #[inline(always)]
+    pub(crate) const fn unbuffered(self) -> Word {
+        Word(self.0 & !BUFFERED | ARMED)
+    }
+
+    /// Whether its type may be part of a cycle.
+    #[inline(always)]
+    pub(crate) const fn is_cyclic(self) -> bool {
+        self.0 & (ARMED | BUFFERED) != 0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn colour(self) -> Colour {
+        debug_assert!(!self.is_dead());
+        match (self.0 & COLOUR) >> COLOUR_SHIFT {
+            0 => Colour::None,
+            1 => Colour::Grey,
+            2 => Colour::Condemned,
+            _ => Colour::Black,
+        }
+    }
+
+    /// In a trial, with so many references from within.
+    #[inline(always)]
+    pub(crate) const fn grey(self, inner: u32) -> Word {
+        self.with_colour(Colour::Grey).with_inner(inner)
+    }
+
+    /// In a trial, in another colour.
+    #[inline(always)]
+    pub(crate) const fn with_colour(self, colour: Colour) -> Word {
+        Word(self.0 & !(COLOUR | PLAIN) | (colour as u64) << COLOUR_SHIFT)
+    }
+
+    /// Out of the trial.
+    #[inline(always)]
+    pub(crate) const fn out_of_trial(self, flags: Flags) -> Word {
+        Word(self.0 & !(COLOUR | INNER) | flags.0 & !ARMED)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn inner(self) -> u32 {
+        ((self.0 & INNER) >> FLAGS_SHIFT) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn with_inner(self, inner: u32) -> Word {
+        debug_assert!(inner <= MOST_INNER && self.0 & PLAIN == 0);
+        Word(self.0 & !INNER | (inner as u64) << FLAGS_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn age(self) -> u8 {
+        ((self.0 & AGE) >> AGE_SHIFT) as u8
+    }
+
+    #[inline(always)]
+    pub(crate) const fn older(self) -> Word {
+        if self.age() < OLDEST { Word(self.0 + (1 << AGE_SHIFT)) } else { self }
     }
 
     #[inline(always)]
@@ -123,7 +291,8 @@ impl Word {
     pub(crate) const fn released(self) -> (Word, Death) {
         let count = self.count();
         if count.wrapping_sub(2) < STICKY - 2 {
-            (Word(self.0 - 1), Death::Alive)
+            let death = if self.0 & ARMED == 0 { Death::Alive } else { Death::Suspected };
+            (Word(self.0 - 1), death)
         } else if count == 1 {
             (self, Death::Died)
         } else {
@@ -141,6 +310,56 @@ impl Word {
     pub(crate) const fn dead(self, next: usize) -> Word {
         debug_assert!(next as u64 >> 48 == 0 && next % OBJECT_ALIGN == 0);
         Word((self.0 >> TYPE_SHIFT) << TYPE_SHIFT | DEAD | (next as u64 >> 4))
+    }
+
+    /// The same dead object, held.
+    #[inline(always)]
+    pub(crate) const fn held(self) -> Word {
+        debug_assert!(self.is_dead());
+        Word(self.0 | HELD)
+    }
+
+    /// The same dead object, not held any more.
+    #[inline(always)]
+    pub(crate) const fn let_go(self) -> Word {
+        debug_assert!(self.is_dead());
+        Word(self.0 & !HELD)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_held(self) -> bool {
+        debug_assert!(self.is_dead());
+        self.0 & HELD != 0
+    }
+
+    /// The same held object, of which only the memory is left.
+    #[inline(always)]
+    pub(crate) const fn husk(self) -> Word {
+        debug_assert!(self.is_dead());
+        Word(self.0 | HUSK)
+    }
+
+    /// A husk of which the object lives in another place.
+    #[inline(always)]
+    pub(crate) const fn moved(self) -> Word {
+        Word(self.held().husk().0 | MOVED)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_moved(self) -> bool {
+        debug_assert!(self.is_dead());
+        self.0 & MOVED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_husk(self) -> bool {
+        self.0 & (DEAD | HUSK) == DEAD | HUSK
+    }
+
+    /// The same husk in the queue, with `next` behind it.
+    #[inline(always)]
+    pub(crate) const fn linked_to(self, next: usize) -> Word {
+        Word(self.dead(next).held().0 | self.0 & (HUSK | MOVED))
     }
 
     /// The address of the next dead object; 0 for none.
@@ -161,7 +380,7 @@ pub struct Object {
 impl Object {
     #[inline(always)]
     pub(crate) fn new<T: Managed>() -> Object {
-        Object { word: Cell::new(Word::alive(TypeKey::of::<T>(), &T::INFO.quick).0) }
+        Object { word: Cell::new(Word::alive(TypeKey::of::<T>(), T::INFO.flags).0) }
     }
 
     #[inline(always)]
@@ -210,6 +429,7 @@ mod tests {
     use super::*;
 
     const KEY: TypeKey = TypeKey::new(0xabcd);
+    const NO_FLAGS: Flags = Flags::new(0, false, false);
 
     #[test]
     fn the_table_covers_every_count_once_and_in_order() {
@@ -231,7 +451,7 @@ mod tests {
             .collect();
         counts.extend([2, 3, 0x3fff_ffff, 0x4000_0000, 0xbfff_ffff]);
         for count in counts {
-            let word = Word::alive(KEY, &Quick::NONE).with_count(count);
+            let word = Word::alive(KEY, NO_FLAGS).with_count(count);
             assert_eq!(word.count(), count);
             let local = word.state() == CountState::Local;
             let up = if local { count + 1 } else { count };
@@ -250,7 +470,7 @@ mod tests {
 
     #[test]
     fn the_last_local_count_becomes_sticky_and_stays() {
-        let word = Word::alive(KEY, &Quick::NONE).with_count(STICKY - 1).retained();
+        let word = Word::alive(KEY, NO_FLAGS).with_count(STICKY - 1).retained();
         assert_eq!(word.state(), CountState::Sticky);
         assert_eq!(word.retained(), word);
         assert_eq!(word.released(), (word, Death::Alive));
@@ -260,7 +480,7 @@ mod tests {
     fn a_dead_word_keeps_its_type_and_any_link_below_two_to_the_48() {
         for link in [0usize, 16, 0x7fff_ffff_fff0, 0x8000_0000_0000, 0xffff_ffff_fff0, 0x1234_5678_9ab0] {
             for key in [0u16, 1, 0x8000, u16::MAX] {
-                let dead = Word::alive(TypeKey::new(key), &Quick::NONE).with_count(u32::MAX).dead(link);
+                let dead = Word::alive(TypeKey::new(key), NO_FLAGS).with_count(u32::MAX).dead(link);
                 assert!(dead.is_dead());
                 assert_eq!(dead.link(), link);
                 assert_eq!(dead.key(), TypeKey::new(key));

@@ -4,8 +4,9 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::budget::{Meter, Tally};
+use super::cycles::{Cycles, is_condemned};
 use super::kind::TypeInfo;
-use super::object::{Object, Word};
+use super::object::{Colour, OLDEST, Object, Word};
 use super::size::counted;
 use super::trace::{Slots, Tracer};
 
@@ -33,6 +34,12 @@ pub(crate) unsafe trait Memory {
     /// 1. `block` was allocated here with this size and alignment and is not used again.
     unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize);
 
+    /// Whether an object of this thread, whose memory has not been freed, came from here.
+    ///
+    /// # Safety
+    /// 1. `object` is an object of this thread whose memory has not been freed.
+    unsafe fn owns(&self, object: NonNull<Object>) -> bool;
+
     /// Frees a block of at most [`SMALL`](super::size::SMALL) bytes and of no larger alignment than all objects have, by the
     /// bytes that are [`counted`] for it.
     ///
@@ -52,8 +59,25 @@ pub(crate) enum Large {
     Free,
 }
 
-/// Finds the queue of an object's owner and hands the object, whose last reference was just given up, to it.
-pub(crate) type Route = unsafe fn(NonNull<Object>);
+/// Which trials a collection works on, besides draining.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Search {
+    /// None.
+    None,
+    /// The one that is under way, and no draining.
+    Current,
+    /// The one that is under way, and then one of all candidates if there are new ones.
+    All,
+}
+
+/// Ways to the queue of an object's owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// Hands an object to it whose last reference was just given up.
+    pub(crate) retire: unsafe fn(NonNull<Object>),
+    /// Tells it of an armed object of which a reference was just given up, and others are left.
+    pub(crate) suspect: unsafe fn(NonNull<Object>),
+}
 
 /// What is to be done next to the object in hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +119,7 @@ pub(crate) struct Pending {
     large_tally: Cell<Tally>,
     /// Given up because their `trace` panicked twice at one slot.
     abandoned: Cell<Tally>,
+    cycles: Cycles,
 }
 
 impl Tally {
@@ -116,7 +141,7 @@ impl Tally {
 ///
 /// # Safety
 /// 1. `object` is of type `info` and its memory has not been freed.
-unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
+pub(super) unsafe fn counted_bytes(info: &TypeInfo, object: NonNull<Object>) -> u64 {
     // SAFETY: handed on (1).
     counted(unsafe { info.bytes_of(object) }, info.align)
 }
@@ -130,7 +155,7 @@ pub(super) unsafe fn header<'a>(object: NonNull<Object>) -> &'a Object {
 }
 
 impl Pending {
-    pub(crate) const fn new() -> Pending {
+    pub(crate) fn new(cycles: Cycles) -> Pending {
         const NONE: Tally = Tally { objects: 0, bytes: 0 };
         Pending {
             stack: Cell::new(None),
@@ -146,7 +171,12 @@ impl Pending {
             at_once: Cell::new(NONE),
             large_tally: Cell::new(NONE),
             abandoned: Cell::new(NONE),
+            cycles,
         }
+    }
+
+    pub(crate) fn cycles(&self) -> &Cycles {
+        &self.cycles
     }
 
     /// What is dead and not freed, large blocks included.
@@ -176,7 +206,7 @@ impl Pending {
     /// Whether a drain would find work besides large blocks.
     #[inline(always)]
     pub(crate) fn has_work(&self) -> bool {
-        self.stack.get().is_some() || self.in_hand.get().is_some()
+        self.stack.get().is_some() || self.in_hand.get().is_some() || self.cycles.has_garbage()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -210,8 +240,42 @@ impl Pending {
             // SAFETY: without a route, all objects are of this queue; handed on (1).
             None => unsafe { self.push(object) },
             // SAFETY: the last reference was just given up (1).
-            Some(route) => unsafe { route(object) },
+            Some(route) => unsafe { (route.retire)(object) },
         }
+    }
+
+    /// Takes note of an object that may be part of a garbage cycle, here or where it belongs.
+    ///
+    /// # Safety
+    /// 1. `object` is alive and armed; it may belong to another queue if there is a route.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn suspect_visited(&self, object: NonNull<Object>) {
+        match self.route.get() {
+            // SAFETY: without a route, all objects are of this queue; handed on (1).
+            None => unsafe { self.suspect(object) },
+            // SAFETY: handed on (1).
+            Some(route) => unsafe { (route.suspect)(object) },
+        }
+    }
+
+    /// Takes note of an object that may be part of a garbage cycle.
+    ///
+    /// # Safety
+    /// 1. `object` is alive, armed, and of this queue.
+    pub(crate) unsafe fn suspect(&self, object: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        unsafe { self.cycles.suspect(object) }
+    }
+
+    /// Whether an object that dies is plain.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[inline(always)]
+    pub(crate) unsafe fn dies_plainly(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        unsafe { self.cycles.strike_off(object) }.is_plain()
     }
 
     /// Queues an object.
@@ -220,27 +284,35 @@ impl Pending {
     /// 1. The last reference to `object` has just been given up; nobody else knows of its death.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, object: NonNull<Object>) {
-        // SAFETY: dead, not freed (1).
-        match unsafe { header(object) }.word().simple_bytes() {
+        // SAFETY: handed on (1).
+        let word = unsafe { self.cycles.strike_off(object) };
+        if word.is_plain() {
             // SAFETY: handed on (1).
-            0 => unsafe { self.push_looked_up(object) },
+            unsafe { self.push_bytes(object, word.plain_bytes() as u64) }
+        } else {
             // SAFETY: handed on (1).
-            bytes => unsafe { self.push_bytes(object, bytes as u64) },
+            unsafe { self.push_looked_up(object) }
         }
     }
 
-    /// Queues an object whose size its type must say. Out of line: the way of simple objects needs no frame then.
+    /// Queues an object whose size its type must say, or that is a member of a trial. Out of line: the way of plain objects needs
+    /// no frame then.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
     #[inline(never)]
     unsafe fn push_looked_up(&self, object: NonNull<Object>) {
         // SAFETY: dead, not freed (1).
-        let info = unsafe { header(object) }.info();
+        let header = unsafe { header(object) };
         // SAFETY: as above, of this type, its value untouched.
-        let bytes = unsafe { counted_bytes(info, object) };
+        let bytes = unsafe { counted_bytes(header.info(), object) };
+        let word = header.word();
         // SAFETY: handed on (1).
-        unsafe { self.push_bytes(object, bytes) }
+        unsafe { self.push_bytes(object, bytes) };
+        if word.colour() != Colour::None {
+            self.cycles.member_died(word);
+            header.set_word(header.word().held());
+        }
     }
 
     /// # Safety
@@ -271,6 +343,64 @@ impl Pending {
         self.at_once.set(self.at_once.get().and(freed));
     }
 
+    /// Whether an object must stay where it is, as a trial's list has it.
+    ///
+    /// # Safety
+    /// 1. `object` is alive and of this queue.
+    pub(crate) unsafe fn is_fixed(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: alive (1).
+        unsafe { header(object) }.word().colour() != Colour::None
+    }
+
+    /// Notes that an object that [is fixed](Pending::is_fixed) has been moved all the same, as a copy: what is left is a husk, and
+    /// the copy a new object.
+    ///
+    /// # Safety
+    /// 1. Both are of one type, alive and whole, and neither is used again through the old place.
+    pub(crate) unsafe fn moved(&self, from: NonNull<Object>, to: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let old = unsafe { header(from) };
+        // SAFETY: as above.
+        let new = unsafe { header(to) };
+        // SAFETY: of this type and whole (1).
+        let bytes = unsafe { counted_bytes(old.info(), from) };
+        self.queued.set(self.queued.get().and(Tally { objects: 0, bytes }));
+        new.set_word(old.word().out_of_trial(old.info().flags));
+        old.set_word(old.word().dead(0).moved());
+    }
+
+    /// Queues a husk: it was counted as queued when it became dead.
+    ///
+    /// # Safety
+    /// 1. `object` is a husk, and on no list.
+    unsafe fn push_husk(&self, object: NonNull<Object>) {
+        // SAFETY: not freed (1).
+        let header = unsafe { header(object) };
+        header.set_word(header.word().linked_to(address(self.stack.get())));
+        self.stack.set(Some(object));
+    }
+
+    /// Frees the memory of a husk.
+    ///
+    /// # Safety
+    /// 1. `object` is a husk that came from `memory`, and is on no list.
+    pub(super) unsafe fn free_husk<M: Memory>(&self, memory: &M, object: NonNull<Object>, meter: &mut Meter) {
+        // SAFETY: not freed (1).
+        let header = unsafe { header(object) };
+        let info = header.info();
+        if !header.word().is_moved() {
+            // SAFETY: handed on (1), and nothing but the memory is left.
+            return unsafe { self.free(memory, object, info, meter) };
+        }
+        // SAFETY: not freed (1). The length of a tail has stayed behind.
+        let bytes = unsafe { info.bytes_of(object) };
+        let freed = Tally { objects: 0, bytes: counted(bytes, info.align) };
+        self.done.set(self.done.get().and(freed));
+        meter.freed(freed, 1);
+        // SAFETY: from this memory with this size, and not used again (1).
+        unsafe { memory.free(object.cast(), bytes, info.align) }
+    }
+
     /// Works the queue off for as long as `meter` admits.
     ///
     /// Panics of user code pass through, and the drain can be resumed after them. Does nothing within another drain.
@@ -293,9 +423,22 @@ impl Pending {
             if self.in_hand.get().is_none() && unsafe { self.drain_quick(memory, meter) } {
                 continue;
             }
-            let Some(object) = self.next() else { break };
+            let Some(object) = self.next() else {
+                let Some(object) = self.cycles.next_taken_apart() else { break };
+                // SAFETY: a husk, and on no list.
+                unsafe { self.push_husk(object) };
+                meter.searched(1);
+                continue;
+            };
             // SAFETY: by QUEUE dead and not freed.
-            let info = unsafe { header(object) }.info();
+            let header = unsafe { header(object) };
+            let info = header.info();
+            if header.word().is_husk() {
+                self.put_down();
+                // SAFETY: 1, and on the queue no more.
+                unsafe { self.free_husk(memory, object, meter) };
+                continue;
+            }
             if self.phase.get() == Phase::Slots && !self.visit(object, info, meter) {
                 continue;
             }
@@ -308,8 +451,17 @@ impl Pending {
                 }
             }
             self.put_down();
-            // SAFETY: 1, and by QUEUE nothing but the memory is left.
-            unsafe { self.free(memory, object, info, meter) }
+            let word = header.word();
+            if is_condemned(word) {
+                // Others of the garbage may refer to it.
+                meter.searched(1);
+            } else if word.is_held() {
+                header.set_word(word.husk());
+                meter.searched(1);
+            } else {
+                // SAFETY: 1, and by QUEUE nothing but the memory is left.
+                unsafe { self.free(memory, object, info, meter) }
+            }
         }
         if large == Large::Free && !self.has_work() {
             while meter.admits() {
@@ -321,13 +473,52 @@ impl Pending {
         }
     }
 
+    /// Drains, and looks for garbage cycles, in turn, until neither finds anything or the budget is used up.
+    ///
+    /// # Safety
+    /// 1. As for [`drain`](Pending::drain).
+    pub(crate) unsafe fn work<M: Memory>(&self, memory: &M, meter: &mut Meter, large: Large, search: Search) {
+        // The program has run.
+        self.cycles.interrupt();
+        // What was given up for want of a larger budget is tried again, and what is under way need not be.
+        let mut anew = search == Search::All && !meter.is_limited();
+        if anew {
+            self.cycles.abandon();
+        }
+        loop {
+            if search != Search::Current {
+                // SAFETY: 1.
+                unsafe { self.drain(memory, meter, large) };
+                if search == Search::None || self.has_work() {
+                    return;
+                }
+            }
+            if self.draining.get() || !meter.admits() {
+                return;
+            }
+            if search == Search::All && self.cycles.is_worth_a_trial(anew) {
+                self.cycles.begin(OLDEST);
+                anew = false;
+            }
+            if !self.cycles.is_trying() {
+                return;
+            }
+            self.draining.set(true);
+            let _done = Draining(self);
+            let before = meter.search_units;
+            // SAFETY: 1.
+            unsafe { self.cycles.advance(self, memory, meter) };
+            self.cycles.spent(meter.search_units - before);
+        }
+    }
+
     /// The object in hand, or the next from the stack.
     #[inline(always)]
     fn next(&self) -> Option<NonNull<Object>> {
         if let Some(object) = self.in_hand.get() {
             return Some(object);
         }
-        let object = pop(&self.stack)?;
+        let object = pop(&self.stack).or_else(|| self.cycles.next_garbage())?;
         self.in_hand.set(Some(object));
         Some(object)
     }
@@ -372,7 +563,13 @@ impl Pending {
     /// # Safety
     /// 1. `object`, of type `info`, came from `memory`; it is dead, on no list, and its value has been dropped.
     #[inline(always)]
-    unsafe fn free<M: Memory>(&self, memory: &M, object: NonNull<Object>, info: &TypeInfo, meter: &mut Meter) {
+    pub(super) unsafe fn free<M: Memory>(
+        &self,
+        memory: &M,
+        object: NonNull<Object>,
+        info: &TypeInfo,
+        meter: &mut Meter,
+    ) {
         // SAFETY: not freed (1). The size of a tail lies in its length, which is no part of what was dropped.
         let bytes = unsafe { info.bytes_of(object) };
         let size = counted(bytes, info.align);
@@ -481,7 +678,12 @@ impl Drop for Retrace<'_> {
         }
         pending.put_down();
         // SAFETY: the object in hand, dead and not freed.
-        let info = unsafe { header(self.object) }.info();
+        let header = unsafe { header(self.object) };
+        if is_condemned(header.word()) {
+            // It is not freed with the others.
+            header.set_word(header.word().with_colour(Colour::Black));
+        }
+        let info = header.info();
         // SAFETY: as above, of this type.
         let bytes = unsafe { counted_bytes(info, self.object) };
         pending.abandoned.set(pending.abandoned.get().plus(bytes));

@@ -28,9 +28,10 @@ impl Pending {
                 break;
             }
             // SAFETY: carried or, by QUEUE, dead and not freed.
-            let key = unsafe { header(first) }.word().key();
-            let quick = key.info().quick;
-            if quick.units == 0 {
+            let word = unsafe { header(first) }.word();
+            let key = word.quick_key();
+            let quick = word.key().info().quick;
+            if quick.units == 0 || word.is_dead() && word.is_held() {
                 break;
             }
             // So many cannot exceed the budget; near its end they go one by one.
@@ -40,7 +41,7 @@ impl Pending {
             loop {
                 // SAFETY: as above.
                 let word = unsafe { header(next) }.word();
-                if word.key() != key {
+                if word.quick_key() != key {
                     break;
                 }
                 if run.batch.carried.take().is_none() {
@@ -82,13 +83,13 @@ impl Pending {
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
-    /// 2. `object` is of a simple type with slots, which `quick` is of, and came from `memory`.
+    /// 2. `object` is plain, with slots, of the type that `quick` is of, and came from `memory`.
     #[inline(always)]
     pub(crate) unsafe fn free_simple<M: Memory>(&self, memory: &M, object: NonNull<Object>, quick: &Quick) {
         debug_assert!(self.is_idle());
         // From the header rather than the type: the free list is found while the type is still being looked up.
         // SAFETY: dead and not freed (1).
-        let bytes = unsafe { header(object) }.word().simple_bytes();
+        let bytes = unsafe { header(object) }.word().plain_bytes();
         // The panic hook runs in the visit that panics, and it may be anything.
         self.draining.set(true);
         let guard = Visiting { pending: self, object };

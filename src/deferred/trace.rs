@@ -46,13 +46,21 @@ impl Slots {
 /// So the type itself must not implement [`Drop`]: it would run on a value whose references are gone, and nothing here
 /// runs it (the derive refuses such a type). Fields may.
 ///
+/// # While it lives
+/// To find cycles, live objects are looked at too: at safepoints, and where an allocation meets a limit. `trace` is called
+/// then as it is for a dead one, and must not look at what somebody has borrowed to change it ([`Tracer::busy`]). The types of the standard
+/// library, and all that derive, see to it.
+///
 /// # Safety
 /// 1. `trace` reports every counted reference that the value owns exactly once, save those that `drop_residue` drops
 ///    itself; in the same order each time while the value does not change; and it does nothing else to the tracer.
+///    It may be called at any moment at which the value's owner does not hold it borrowed mutably.
 /// 2. If `SLOTS` is `Fixed(n)`, `trace` passes exactly `n` slots.
 /// 3. `drop_residue` drops everything that is not reported by `trace`, and neither drops nor follows what is reported.
 /// 4. If `RESIDUE` is false, leaving `drop_residue` out must leak nothing.
 /// 5. `trace` does not run code that could change the value or reach the mutator.
+/// 6. What can be changed while others refer to the value is in a cell of this crate ([`cell`](crate::cell)); or `trace` calls [`Tracer::unwatched`] before it passes such slots; or each
+///    change is told with [`raw::changing`](crate::raw::changing) before it is made.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which references it holds",
     note = "add `#[derive(Trace)]` to the type, or `#[trace(skip)]` to a field that holds no references"
@@ -63,6 +71,12 @@ pub unsafe trait Trace: 'static {
 
     /// Whether anything remains to be dropped once the references are gone.
     const RESIDUE: bool;
+
+    /// Whether no object of this type can ever be part of a cycle of references. Such objects are never suspected, and cost
+    /// nothing to look for cycles among others. If it is said of a type that does have cycles, those are never freed.
+    ///
+    /// With the derive: `#[trace(acyclic)]` on the type.
+    const ACYCLIC: bool = matches!(Self::SLOTS, Slots::Fixed(0));
 
     /// Passes each slot of the value to the tracer.
     fn trace(&self, tracer: &mut Tracer<'_>);
@@ -75,9 +89,7 @@ pub unsafe trait Trace: 'static {
 }
 
 /// Receives the slots of one object, from where the last visit stopped.
-#[derive(Debug)]
 pub struct Tracer<'a> {
-    pending: &'a Pending,
     /// Slots that earlier visits have dealt with and this one has still to pass over.
     skip: usize,
     /// Slots that may still be visited now.
@@ -85,11 +97,24 @@ pub struct Tracer<'a> {
     /// Slots dealt with, by earlier visits and this one.
     cursor: usize,
     cut: bool,
-    carry: Carry,
+    visit: Visit<'a>,
+}
+
+impl core::fmt::Debug for Tracer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tracer").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of the references.
+enum Visit<'a> {
+    /// They are given up: the object is dead.
+    GiveUp { pending: &'a Pending, carry: Carry },
+    /// They are looked at.
+    Look(&'a mut dyn Look),
 }
 
 /// What becomes of the first object that dies in a visit.
-#[derive(Debug)]
 enum Carry {
     /// It is queued like the others.
     Never,
@@ -97,30 +122,53 @@ enum Carry {
     First(Option<NonNull<Object>>),
 }
 
+/// What looks at the references of objects. Runs no code of the user's.
+pub(crate) trait Look {
+    /// A reference, counted and owned by the object that is being traced.
+    ///
+    /// # Safety
+    /// 1. `child` is an object whose memory has not been freed.
+    unsafe fn reference(&mut self, child: NonNull<Object>);
+
+    /// Whether changes to what is being traced are to be told from now on.
+    fn watches(&self) -> bool;
+
+    /// The object that is being traced can be changed from here on without the crate's being told.
+    fn unwatched(&mut self);
+
+    /// Somebody is changing the object that is being traced. What comes of this visit counts for nothing.
+    fn busy(&mut self);
+}
+
 impl<'a> Tracer<'a> {
-    /// Visits at most `left` slots after the first `cursor` ones.
+    /// Gives up at most `left` slots after the first `cursor` ones.
     #[inline(always)]
     pub(crate) fn resume(pending: &'a Pending, cursor: usize, left: usize) -> Tracer<'a> {
-        Tracer { pending, skip: cursor, left, cursor, cut: false, carry: Carry::Never }
+        Tracer { skip: cursor, left, cursor, cut: false, visit: Visit::GiveUp { pending, carry: Carry::Never } }
     }
 
-    /// Visits all slots of `value`, of which there are few, and returns the first object that died of it, not queued. What the
+    /// Gives up all slots of `value`, of which there are few, and returns the first object that died of it, not queued. What the
     /// compiler makes of it keeps no cursor: that is written only if the visit panics.
     #[inline(always)]
     pub(crate) fn whole<T: Trace>(pending: &'a Pending, value: &T) -> Option<NonNull<Object>> {
-        let mut tracer = Tracer::resume(pending, 0, usize::MAX);
-        tracer.carry = Carry::First(None);
+        let visit = Visit::GiveUp { pending, carry: Carry::First(None) };
+        let mut tracer = Tracer { skip: 0, left: usize::MAX, cursor: 0, cut: false, visit };
         value.trace(&mut tracer);
         let carried = tracer.carried();
         core::mem::forget(tracer);
         carried
     }
 
+    /// Looks at no more than `left` slots after the first `cursor` ones.
+    pub(crate) fn look(look: &'a mut dyn Look, cursor: usize, left: usize) -> Tracer<'a> {
+        Tracer { skip: cursor, left, cursor, cut: false, visit: Visit::Look(look) }
+    }
+
     #[inline(always)]
     fn carried(&self) -> Option<NonNull<Object>> {
-        match self.carry {
-            Carry::Never => None,
-            Carry::First(carried) => carried,
+        match self.visit {
+            Visit::GiveUp { carry: Carry::First(carried), .. } => carried,
+            _ => None,
         }
     }
 
@@ -135,6 +183,41 @@ impl<'a> Tracer<'a> {
         self.cursor
     }
 
+    /// Whether the value is dead. Then nobody has borrowed it, and it is all this visit's.
+    #[inline(always)]
+    pub fn is_dying(&self) -> bool {
+        matches!(self.visit, Visit::GiveUp { .. })
+    }
+
+    /// Whether the next change to the slots of the value must be told.
+    #[inline(always)]
+    pub(crate) fn watches(&self) -> bool {
+        match &self.visit {
+            Visit::GiveUp { .. } => false,
+            Visit::Look(look) => look.watches(),
+        }
+    }
+
+    /// Somebody has borrowed a part of the value to change it: its slots cannot be looked at now, and are not passed. Only for a value
+    /// that is not [dying](Tracer::is_dying). The object counts as in use.
+    pub fn busy(&mut self) {
+        debug_assert!(!self.is_dying(), "nobody can have borrowed what is dead");
+        if let Visit::Look(look) = &mut self.visit {
+            look.busy();
+            self.left = 0;
+            self.cut = true;
+        }
+    }
+
+    /// The slots of the value may be changed while others refer to it, by means that the crate is not told of, such as a cell of the
+    /// standard library. A cycle through it is found if it can be looked at whole in one step.
+    #[inline(always)]
+    pub fn unwatched(&mut self) {
+        if let Visit::Look(look) = &mut self.visit {
+            look.unwatched();
+        }
+    }
+
     /// One slot that holds a reference to `child`.
     ///
     /// # Safety
@@ -144,22 +227,24 @@ impl<'a> Tracer<'a> {
         if self.take(1) == 0 {
             return;
         }
+        let (pending, carry) = match &mut self.visit {
+            Visit::GiveUp { pending, carry } => (*pending, carry),
+            // SAFETY: the reference is owned, so the object is alive (1).
+            Visit::Look(look) => return unsafe { look.reference(child) },
+        };
         // SAFETY: the reference is owned, so the object is alive (1).
-        let death = unsafe { child.as_ref() }.release();
-        if death == Death::Died {
-            // SAFETY: the last reference was just given up, and nobody else knows of it.
-            unsafe { self.died(child) };
-        }
-    }
-
-    /// # Safety
-    /// 1. The last reference to `child` was just given up, and nobody else knows of it.
-    #[inline(always)]
-    unsafe fn died(&mut self, child: NonNull<Object>) {
-        match &mut self.carry {
-            Carry::First(carried @ None) if self.pending.is_alone() => *carried = Some(child),
-            // SAFETY: handed on (1).
-            _ => unsafe { self.pending.push_visited(child) },
+        match unsafe { child.as_ref() }.release() {
+            Death::Alive => {}
+            // SAFETY: alive, and just released.
+            Death::Suspected => unsafe { pending.suspect_visited(child) },
+            Death::Died => match carry {
+                // SAFETY: dead; without a route it is of this queue.
+                Carry::First(carried @ None) if pending.is_alone() && unsafe { pending.dies_plainly(child) } => {
+                    *carried = Some(child);
+                }
+                // SAFETY: the last reference was just given up, and nobody else knows of it.
+                _ => unsafe { pending.push_visited(child) },
+            },
         }
     }
 
@@ -216,10 +301,12 @@ impl Drop for Tracer<'_> {
     /// Also on the way out of a `trace` that panicked: what was counted down is not counted down again.
     #[inline(always)]
     fn drop(&mut self) {
-        self.pending.set_cursor(self.cursor);
-        if let Some(carried) = self.carried() {
+        let carried = self.carried();
+        let Visit::GiveUp { pending, .. } = self.visit else { return };
+        pending.set_cursor(self.cursor);
+        if let Some(carried) = carried {
             // SAFETY: it died in this visit, and nobody else knows of it.
-            unsafe { self.pending.push_visited(carried) };
+            unsafe { pending.push_visited(carried) };
         }
     }
 }

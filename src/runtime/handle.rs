@@ -9,7 +9,7 @@ use core::ptr::{self, NonNull};
 
 use crate::deferred::{Managed, Object, Pending, Quick, Slots, Trace, Tracer, TypeInfo};
 
-use super::raw;
+use super::{raw, thread};
 
 /// A counted reference to an object of a mutator's heap. One pointer wide, also as `Option<Ref<T>>`.
 ///
@@ -78,6 +78,10 @@ unsafe fn drop_residue<T: Trace>(object: NonNull<Object>) {
     unsafe { value.drop_residue() }
 }
 
+const fn quick<T: Trace>() -> Quick {
+    Quick::of(size_of::<Allocation<T>>(), align_of::<Allocation<T>>(), T::SLOTS, T::RESIDUE, release::<T>)
+}
+
 // SAFETY: describes `Allocation<T>`, which is how objects of a sized type are made (`Mutator::alloc`).
 unsafe impl<T: Trace> Managed for T {
     const INFO: &'static TypeInfo = &TypeInfo {
@@ -88,7 +92,8 @@ unsafe impl<T: Trace> Managed for T {
         slots: T::SLOTS,
         trace: trace::<T>,
         drop_residue: if T::RESIDUE { Some(drop_residue::<T>) } else { None },
-        quick: Quick::of(size_of::<Allocation<T>>(), align_of::<Allocation<T>>(), T::SLOTS, T::RESIDUE, release::<T>),
+        quick: quick::<T>(),
+        flags: quick::<T>().flags(!T::ACYCLIC),
     };
 }
 
@@ -140,7 +145,8 @@ impl<T: Trace> Ref<T> {
     /// The value, if this is the only reference to it.
     #[inline]
     pub fn get_mut(this: &mut Ref<T>) -> Option<&mut T> {
-        if !Ref::is_unique(this) {
+        // SAFETY: REF.
+        if !unsafe { thread::borrow(this.object) } {
             return None;
         }
         // SAFETY: REF.

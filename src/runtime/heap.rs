@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::deferred::{Memory, OBJECT_ALIGN, SMALL, counted};
+use crate::deferred::{Memory, OBJECT_ALIGN, Object, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::fallible::{self, TryArc};
@@ -485,6 +485,12 @@ unsafe impl Memory for Heap {
             // SAFETY: the block that it asked for, of which nothing is used again (1).
             unsafe { self.objects.free(block, bytes + align, OBJECT_ALIGN) }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn owns(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        unsafe { Heap::owns(self, object.cast()) }
     }
 
     #[inline(always)]

@@ -11,6 +11,8 @@ pub enum Cause {
     Installment,
     /// A heartbeat fell due; the step pays one installment ahead.
     Beat,
+    /// A search for garbage cycles was under way, and allocation has paid for a part of it.
+    Search,
     /// [`Mutator::collect`](crate::Mutator::collect) or [`release_memory`](crate::Mutator::release_memory).
     Request,
     /// Something died under [`Schedule::Eager`](crate::Schedule::Eager).
@@ -23,14 +25,22 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in the order of their numbers.
-    pub const ALL: [Cause; 6] =
-        [Cause::Installment, Cause::Beat, Cause::Request, Cause::Death, Cause::OutOfMemory, Cause::Detach];
+    pub const ALL: [Cause; 7] = [
+        Cause::Installment,
+        Cause::Beat,
+        Cause::Search,
+        Cause::Request,
+        Cause::Death,
+        Cause::OutOfMemory,
+        Cause::Detach,
+    ];
 
     /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Installment => "installment",
             Cause::Beat => "beat",
+            Cause::Search => "search",
             Cause::Request => "request",
             Cause::Death => "death",
             Cause::OutOfMemory => "out_of_memory",
@@ -91,6 +101,9 @@ pub enum Rung {
     /// Free blocks that are kept at hand go back to the engine, and dead objects are freed: of a limit as many bytes as it would be
     /// passed by, else all. **Not bounded** in units.
     Drain,
+    /// Garbage cycles are looked for among all candidates and freed, if there are candidates. **Not bounded** in units: what they lead to
+    /// is looked at, in use or not.
+    Cycles,
     /// The handlers of [`Mutator::on_pressure`](crate::Mutator::on_pressure), if there are any, are called with
     /// [`PressureLevel::Full`](crate::PressureLevel::Full), and what dies of it is freed. As long as they take.
     Pressure,
@@ -98,12 +111,13 @@ pub enum Rung {
 
 impl Rung {
     /// All of them, in their order.
-    pub const ALL: [Rung; 2] = [Rung::Drain, Rung::Pressure];
+    pub const ALL: [Rung; 3] = [Rung::Drain, Rung::Cycles, Rung::Pressure];
 
     /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Rung::Drain => "drain",
+            Rung::Cycles => "cycles",
             Rung::Pressure => "pressure",
         }
     }

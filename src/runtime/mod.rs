@@ -42,5 +42,6 @@ pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
+pub(crate) use thread::cell_changed;
 pub use wall::Walls;
 pub use watch::Watch;

@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace};
+use crate::deferred::{Budget, Large, Meter, Object, Progress, Tally, Trace, Trials};
 use crate::engine::{Area, EngineStats};
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -109,7 +109,16 @@ impl Mutator {
 
     // ---- collection ----
 
-    /// Frees dead objects, for as long as `budget` admits. A safepoint.
+    /// What the search for garbage cycles has come to since the mutator was attached.
+    pub fn trials(&self) -> Trials {
+        self.state().trials()
+    }
+
+    /// Frees dead objects, and looks for garbage cycles and frees these, for as long as `budget` admits. A safepoint.
+    ///
+    /// First what is dead is freed. When nothing dead is left, the search that is under way goes on, and then all candidates are looked
+    /// at that have come to be since that was last done. It is [done](Progress::is_done) when neither finds anything to do. What a search has
+    /// given up because it did not fit into the budget ([`cell`](crate::cell)) waits for one without a budget.
     ///
     /// Promise P1: with [`Budget::Units(b)`](Budget::Units) it does at most `b +` [`SLACK_UNITS`](crate::SLACK_UNITS) units
     /// of work, whatever has died. Large blocks are left for [`release_memory`](Mutator::release_memory) unless the budget

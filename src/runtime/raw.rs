@@ -10,7 +10,7 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::{CountState, Death, Managed, Object, TypeKey};
+use crate::deferred::{Colour, CountState, Death, Managed, Object, TypeKey};
 
 use super::thread;
 
@@ -32,13 +32,16 @@ pub unsafe fn retain(object: NonNull<Object>) {
 #[inline(always)]
 pub unsafe fn release(object: NonNull<Object>) {
     // SAFETY: alive (1).
-    if unsafe { object.as_ref() }.release() == Death::Died {
+    match unsafe { object.as_ref() }.release() {
+        Death::Alive => {}
+        // SAFETY: others are left, and it is armed.
+        Death::Suspected => unsafe { thread::suspect(object) },
         // SAFETY: the last reference has just been given up (1).
-        unsafe { thread::retire(object) }
+        Death::Died => unsafe { thread::retire(object) },
     }
 }
 
-/// Takes a reference unless the object has died. For tables that know objects without keeping them alive.
+/// Takes a reference unless the object has died, or is part of a garbage cycle that has been found. For tables that know objects without keeping them alive.
 ///
 /// # Safety
 /// 1. The memory of `object` has not been freed: it is alive, or it has died and its value has not been dropped yet. (The
@@ -47,12 +50,34 @@ pub unsafe fn release(object: NonNull<Object>) {
 #[inline(always)]
 pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
     // SAFETY: not freed (1).
-    let object = unsafe { object.as_ref() };
-    let alive = !object.word().is_dead();
-    if alive {
-        object.retain();
+    let header = unsafe { object.as_ref() };
+    let word = header.word();
+    if word.is_dead() {
+        return false;
     }
-    alive
+    if word.colour() != Colour::None {
+        // SAFETY: not dead.
+        return unsafe { thread::revive(object) };
+    }
+    header.retain();
+    true
+}
+
+/// To be called before a reference in a slot of `object` is replaced, taken out or put in, by a VM that keeps references in places of
+/// its own and does not call [`Tracer::unwatched`](crate::Tracer::unwatched). (What the crate's [cells](crate::cell) hold, and
+/// what is changed through [`Ref::get_mut`](crate::Ref::get_mut), need no call.)
+///
+/// A load and a branch, unless the object is a member of a trial just then.
+///
+/// # Safety
+/// 1. `object` is alive.
+#[inline(always)]
+pub unsafe fn changing(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    if unsafe { object.as_ref() }.word().colour() != Colour::None {
+        // SAFETY: alive (1).
+        unsafe { thread::change(object) }
+    }
 }
 
 /// Whether there is exactly one reference.

@@ -13,6 +13,7 @@ use super::handle::Ref;
 use super::heap::MOST_BYTES;
 use super::mark;
 use super::mutator::Mutator;
+use super::thread;
 
 /// An object that is a head and any number of items in one block: a string, an array, the entries of a table.
 ///
@@ -125,6 +126,7 @@ unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
         trace: trace::<H, E>,
         drop_residue: if H::RESIDUE || E::RESIDUE { Some(drop_residue::<H, E>) } else { None },
         quick: Quick::NONE,
+        flags: Quick::NONE.flags(!(H::ACYCLIC && E::ACYCLIC)),
     };
 }
 
@@ -272,7 +274,8 @@ impl Mutator {
         if len <= filled {
             return Ok(tail);
         }
-        if !Ref::is_unique(&tail) {
+        // SAFETY: alive: the handle's, which is given up when the object moves.
+        if !unsafe { thread::borrow(Ref::as_raw(&tail)) } {
             return Err(GrowError::Shared(tail));
         }
         if !self.owns(&tail) {
@@ -367,7 +370,8 @@ impl<H: Trace, E: Trace> Ref<Tail<H, E>> {
     /// Head and items, if this is the only reference.
     #[inline]
     pub fn parts_mut(&mut self) -> Option<(&mut H, &mut [E])> {
-        if !Ref::is_unique(self) {
+        // SAFETY: alive: the handle's.
+        if !unsafe { thread::borrow(Ref::as_raw(self)) } {
             return None;
         }
         // SAFETY: alive: the handle's.

@@ -62,7 +62,7 @@ pub(super) fn charge(layout: Layout) {
 fn set_routes(head: &Cell<*const State>) {
     // SAFETY: by THREAD null or alive.
     let alone = unsafe { head.get().as_ref() }.is_none_or(|state| state.next.get().is_null());
-    let route = (!alone).then_some(retire as Route);
+    let route = (!alone).then_some(Route { retire, suspect });
     // SAFETY: as above.
     let mut at = unsafe { head.get().as_ref() };
     while let Some(state) = at {
@@ -84,6 +84,86 @@ pub(super) unsafe fn retire(object: NonNull<Object>) {
         // SAFETY: handed on (1).
         None => unsafe { retire_among_many(object) },
     }
+}
+
+/// Tells its owner of an object of which a reference was given up, and others are left.
+///
+/// # Safety
+/// 1. `object`, an object of this thread, is alive and armed.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn suspect(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: handed on (1); its own; the state of an object lives at least as long as the object.
+    unsafe { State::suspect(state, object) }
+}
+
+/// A cell of some object of this thread is being changed that was to tell of it.
+pub(crate) fn cell_changed() {
+    // Whose, it does not know.
+    let mut at = STATES.get();
+    // SAFETY: by THREAD null or alive.
+    while let Some(state) = unsafe { at.as_ref() } {
+        state.cell_changed();
+        at = state.next.get();
+    }
+}
+
+/// Whether an object may be borrowed mutably: there is one reference to it. Its owner is told if that matters.
+///
+/// # Safety
+/// 1. `object`, an object of this thread, is alive; the reference is borrowed for as long as the object will be.
+#[inline(always)]
+pub(super) unsafe fn borrow(object: NonNull<Object>) -> bool {
+    // SAFETY: alive (1).
+    let word = unsafe { object.as_ref() }.word();
+    // SAFETY: alive (1).
+    word.is_quietly_unique() || word.count() == 1 && unsafe { borrow_loudly(object) }
+}
+
+/// Takes a reference to an object that is a member of a trial, unless it has been found to be garbage.
+///
+/// # Safety
+/// 1. `object`, an object of this thread, has not died.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn revive(object: NonNull<Object>) -> bool {
+    // SAFETY: not freed (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object.
+    let state = unsafe { state.as_ref() };
+    // SAFETY: handed on (1); its own.
+    unsafe { state.revive(object) }
+}
+
+/// Tells an object's owner that a slot of it is about to be changed.
+///
+/// # Safety
+/// 1. `object`, an object of this thread, is alive.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn change(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object.
+    let state = unsafe { state.as_ref() };
+    // SAFETY: handed on (1); its own.
+    unsafe { state.change(object) }
+}
+
+/// # Safety
+/// 1. As for [`borrow`].
+#[cold]
+#[inline(never)]
+unsafe fn borrow_loudly(object: NonNull<Object>) -> bool {
+    // SAFETY: alive (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object.
+    let state = unsafe { state.as_ref() };
+    // SAFETY: handed on (1); its own.
+    unsafe { state.borrow(object) };
+    true
 }
 
 /// # Safety

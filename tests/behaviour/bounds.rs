@@ -16,7 +16,7 @@ const BUDGETS: [Budget; 5] = [
 ];
 
 /// Runs `f` on a thread with as little stack as the platform gives.
-fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
+pub(crate) fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(f).unwrap();
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -39,7 +39,7 @@ fn dies_within(budget: Budget, mutator: &Mutator, built: Built) {
             assert!(progress.units <= limit + SLACK_UNITS, "{} units for {budget:?}", progress.units);
         }
         assert!(progress.units > 0, "a step makes progress");
-        units += progress.units;
+        units += progress.units - progress.search_units;
         freed.objects += progress.freed.objects;
         if progress.is_done() {
             assert_eq!((progress.stop, progress.large.objects), (Stop::Done, built.large));

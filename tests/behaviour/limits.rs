@@ -423,7 +423,9 @@ fn any_allocation_may_fail() {
             assert_eq!(result, None);
             failures += 1;
             assert_eq!(ladder(&mutator).refused, failures);
-            assert_eq!(ladder(&mutator).climbed, [failures, 0]);
+            // Whether there were candidates for garbage cycles is up to where it failed.
+            let [drained, searched, told] = ladder(&mutator).climbed;
+            assert!(drained == failures && searched <= failures && told == 0);
         }
         assert_eq!(failures, 20 + 1 + 3 + 1 + 2, "each allocation once, under {pacing:?}");
         assert_eq!(program(&mutator), Some(1_003));

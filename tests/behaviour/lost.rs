@@ -296,21 +296,6 @@ fn handles_outlive_their_mutator_and_free_what_they_hold_when_they_go() {
     assert_eq!(runtime.idle_heaps(), usize::from(!cfg!(feature = "v2")));
 }
 
-#[test]
-fn cycles_leak_and_are_counted() {
-    #[derive(Trace)]
-    struct Knot {
-        to: RefCell<Option<Ref<Knot>>>,
-    }
-    let mutator = Runtime::new().unwrap().attach().unwrap();
-    for _ in 0..10 {
-        let knot = mutator.alloc(Knot { to: RefCell::new(None) }).unwrap();
-        *knot.to.borrow_mut() = Some(knot.clone());
-    }
-    assert!(mutator.collect(Budget::Unbounded).is_done());
-    assert_eq!(mutator.detach().live.objects, 10);
-}
-
 /// As simple as an object can be with a slot, so that it takes the short way through the drain; its trace panics.
 struct Touchy {
     next: Option<Ref<Touchy>>,

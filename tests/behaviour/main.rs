@@ -4,6 +4,7 @@ mod beats;
 mod bounds;
 mod census;
 mod counts;
+mod cycles;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod fuzzed;

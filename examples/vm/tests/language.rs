@@ -10,7 +10,6 @@
 //! // expect compile error: [line N] Error at 'x': message      the next line of standard error; code 65
 //! // stdin: line                           the next line of standard input
 //! // args: a b c                           arguments behind the script's name
-//! // leaks: none                           no object is left at exit; or `some`: cycles are
 //! ```
 //!
 //! Each script runs plainly, under stress, with eager frees and with metrics. Memory is managed differently each time
@@ -140,7 +139,7 @@ fn run_script(path: &Path) -> Vec<String> {
     match Metrics::split(run(Mode::Metrics)) {
         Ok((rest, metrics)) => {
             problems.extend(same(Mode::Metrics, &plain, &rest));
-            problems.extend(metrics.check(script.leaks));
+            problems.extend(metrics.check());
         }
         Err(error) => problems.push(error),
     }

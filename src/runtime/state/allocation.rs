@@ -66,6 +66,11 @@ impl State {
         align: usize,
         new: usize,
     ) -> Option<NonNull<u8>> {
+        // SAFETY: an object, of this heap (1).
+        if unsafe { self.pending.is_fixed(block.cast()) } {
+            // SAFETY: handed on (1).
+            return unsafe { self.copy_object(block, old, align, new) };
+        }
         let charge = counted(new, align);
         if self.clock.charge(charge) && !self.poll(charge) {
             return None;
@@ -86,6 +91,31 @@ impl State {
             None => self.note_freed(charge),
         }
         moved
+    }
+
+    /// As `resize_object`, of an object whose block must stay where it is.
+    ///
+    /// # Safety
+    /// 1. As for `resize_object`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn copy_object(&self, block: NonNull<u8>, old: usize, align: usize, new: usize) -> Option<NonNull<u8>> {
+        let copy = self.allocate_object(new, align)?;
+        // SAFETY: both are of at least so many bytes, and another block each.
+        unsafe { block.copy_to_nonoverlapping(copy, old.min(new)) };
+        // It is one object still.
+        let allocated = self.allocated.get();
+        self.allocated.set(Tally { objects: allocated.objects - 1, bytes: allocated.bytes });
+        // SAFETY: still an object of this heap (1). What allocates may have worked on the trial to its end.
+        if unsafe { self.pending.is_fixed(block.cast()) } {
+            // SAFETY: a copy of the object, which is used from now on in its place (1).
+            unsafe { self.pending.moved(block.cast(), copy.cast()) };
+        } else {
+            self.pending.count_freed(Tally { objects: 0, bytes: counted(old, align) });
+            // SAFETY: from this heap, of this size; its object is in another place now.
+            unsafe { self.heap.free(block, old, align) };
+        }
+        Some(copy)
     }
 
     /// A raw block. `take` asks the heap for it. Sizes that the engine has no block of are refused and not charged.

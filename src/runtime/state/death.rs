@@ -27,11 +27,60 @@ impl State {
         // A leaf is one unit: freeing it here costs less than queueing it.
         if word.is_leaf() && this.attached.get() {
             // SAFETY: dead (1), a leaf of this size, from this heap.
-            unsafe { this.pending.free_dead(&this.heap, object, word.simple_bytes()) };
+            unsafe { this.pending.free_dead(&this.heap, object, word.plain_bytes()) };
             return;
         }
         // SAFETY: handed on (1, 2).
         unsafe { State::retire_with_slots(state, object) }
+    }
+
+    /// Takes note of an object of which a reference was given up, and others are left.
+    ///
+    /// # Safety
+    /// 1. `object`, which is this state's, is alive and armed.
+    /// 2. `state` is alive, and the caller does not use it afterwards unless it keeps it alive otherwise.
+    pub(in crate::runtime) unsafe fn suspect(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: handed on (1).
+        unsafe { this.pending.suspect(object) };
+        if !this.attached.get() {
+            // No collection will come to look.
+            // SAFETY: handed on (2).
+            unsafe { State::retired_now(state) }
+        }
+    }
+
+    /// Takes note of an object of which a slot is about to be changed.
+    ///
+    /// # Safety
+    /// 1. `object`, which is this state's, is alive.
+    pub(in crate::runtime) unsafe fn change(&self, object: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        unsafe { self.pending.cycles().change(object) }
+    }
+
+    /// Takes a reference to an object that is a member of a trial, unless it has been found to be garbage.
+    ///
+    /// # Safety
+    /// 1. `object`, which is this state's, has not died.
+    pub(in crate::runtime) unsafe fn revive(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        unsafe { self.pending.cycles().revive(object) }
+    }
+
+    /// Takes note of a cell that is being changed, perhaps of an object of this state.
+    pub(in crate::runtime) fn cell_changed(&self) {
+        self.pending.cycles().disturb();
+    }
+
+    /// Takes note of an object that is borrowed mutably.
+    ///
+    /// # Safety
+    /// 1. `object`, which is this state's, is alive.
+    pub(in crate::runtime) unsafe fn borrow(&self, object: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        unsafe { self.pending.cycles().borrow(object) }
     }
 
     /// The rest of `retire`, out of line so that a leaf's death needs no frame.
@@ -42,11 +91,13 @@ impl State {
     unsafe fn retire_with_slots(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
-        // SAFETY: dead and not freed (1).
-        let quick = &unsafe { object.as_ref() }.info().quick;
         let was_empty = !this.pending.has_work();
-        if quick.units > 1 && !this.retires_now.get() && this.pending.is_idle() {
-            // SAFETY: dead (1), simple with slots, from this heap.
+        // SAFETY: dead, and ours alone (1).
+        let is_plain = unsafe { this.pending.dies_plainly(object) };
+        if is_plain && !this.retires_now.get() && this.pending.is_idle() {
+            // SAFETY: dead and not freed (1).
+            let quick = &unsafe { object.as_ref() }.info().quick;
+            // SAFETY: dead (1), plain, not a leaf or the mutator would be gone, from this heap.
             this.caught(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
             if !this.attached.get() {
                 // A referent was another mutator's, and what died of it has detached this one.

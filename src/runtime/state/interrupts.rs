@@ -78,6 +78,7 @@ impl State {
         self.interrupts.lower_news();
         // A panic ends the telling here, and the next poll or safepoint goes on with it: nothing is lost.
         let again = LookAgain(&self.interrupts);
+        self.search();
         for request in self.interrupts.take_requests() {
             self.guarded(|| request(mutator));
         }

@@ -8,7 +8,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, Large, Meter};
+use crate::deferred::{Budget, Large, Meter, Search};
 use crate::heartbeat;
 use crate::runtime::heap;
 use crate::runtime::metrics::{Cause, Ladder, Rung};
@@ -130,7 +130,6 @@ impl State {
     }
 
     /// Climbs the ladder until `try_again` finds something. None of it is bounded.
-    // Reclaiming cycles will be a rung between the two: it costs more than a drain, and loses nothing that anyone wants.
     fn climb<R>(&self, shortage: Shortage, try_again: impl Fn() -> Option<R>) -> Option<R> {
         let count = |count: fn(&mut Ladder, usize), rung: Rung| {
             let mut ladder = self.ladder.get();
@@ -138,8 +137,20 @@ impl State {
             self.ladder.set(ladder);
         };
         for rung in Rung::ALL {
-            if rung == Rung::Pressure && !self.tell_pressure(PressureLevel::Full, self.needed(shortage)) {
-                continue;
+            match rung {
+                Rung::Drain => {}
+                Rung::Cycles => {
+                    if !self.pending.cycles().is_worthwhile() {
+                        continue;
+                    }
+                    let (budget, large) = (Budget::Unbounded, Large::Free);
+                    self.step_with(Cause::OutOfMemory, budget, Meter::new(budget), large, Search::All);
+                }
+                Rung::Pressure => {
+                    if !self.tell_pressure(PressureLevel::Full, self.needed(shortage)) {
+                        continue;
+                    }
+                }
             }
             count(|ladder, rung| ladder.climbed[rung] += 1, rung);
             self.drain_for(shortage);

@@ -13,9 +13,9 @@ use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use crate::deferred::{Pacer, Pending, Schedule, Tally};
+use crate::deferred::{Cycles, Pacer, Pending, Schedule, Tally};
 use crate::error::Error;
-use crate::fallible::TryArc;
+use crate::fallible::{TryArc, out_of_memory};
 use crate::heartbeat::{self, Calls, Clock};
 use crate::within::within;
 
@@ -89,6 +89,7 @@ pub(super) struct State {
 pub(super) struct Parts<'a> {
     elsewhere: TryArc<FreedElsewhere>,
     interrupts: Interrupts,
+    cycles: Cycles,
     reservation: Reservation<'a>,
 }
 
@@ -97,6 +98,7 @@ impl Parts<'_> {
         Ok(Parts {
             elsewhere: TryArc::new(FreedElsewhere::default())?,
             interrupts: Interrupts::new()?,
+            cycles: Cycles::new().ok_or_else(out_of_memory)?,
             reservation: shared.roster.reserve()?,
         })
     }
@@ -117,7 +119,7 @@ impl State {
             heap,
             next: Cell::new(core::ptr::null()),
             shared,
-            pending: Pending::new(),
+            pending: Pending::new(parts.cycles),
             pacer,
             clock,
             allocated: Cell::default(),

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use crate::deferred::{Budget, Large, Meter, Progress, Stop};
+use crate::deferred::{Budget, Large, Meter, Progress, Search, Stop};
 use crate::heartbeat::Beat;
 use crate::runtime::metrics::{Cause, Step};
 use crate::runtime::mutator::Mutator;
@@ -28,6 +28,9 @@ impl State {
         self.sample(coming);
         self.look_at_pressure();
         self.pacer.charge(bytes);
+        if self.pending.cycles().pay(bytes) {
+            self.interrupts.raise_news();
+        }
         let beat = self.clock.beat();
         let cause = match beat {
             None => Cause::Installment,
@@ -62,7 +65,8 @@ impl State {
     /// Lets as many bytes be charged as need not be looked at. With nothing pending there is nothing to pay for until something
     /// dies (`arm`).
     pub(super) fn grant(&self, pending: bool) {
-        let installment = if pending { self.pacer.pacing().installment() as u64 } else { u64::MAX };
+        let pays = pending || self.pending.cycles().is_trying();
+        let installment = if pays { self.pacer.pacing().installment() as u64 } else { u64::MAX };
         // At least one, which no charge is as small as: what is overdrawn is looked at by every poll of the program.
         self.clock.grant(installment.min(self.room()).max(1));
     }
@@ -94,7 +98,24 @@ impl State {
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.
-    pub(in crate::runtime) fn step(&self, cause: Cause, budget: Budget, mut meter: Meter, large: Large) -> Progress {
+    pub(in crate::runtime) fn step(&self, cause: Cause, budget: Budget, meter: Meter, large: Large) -> Progress {
+        // Whoever asks for it, and the last one, get all that is garbage. What allocation pays for is what is known to be dead.
+        let search = match cause {
+            Cause::Request | Cause::Detach => Search::All,
+            Cause::Search => Search::Current,
+            Cause::Installment | Cause::Beat | Cause::Death | Cause::OutOfMemory => Search::None,
+        };
+        self.step_with(cause, budget, meter, large, search)
+    }
+
+    pub(super) fn step_with(
+        &self,
+        cause: Cause,
+        budget: Budget,
+        mut meter: Meter,
+        large: Large,
+        search: Search,
+    ) -> Progress {
         if self.pending.is_draining() {
             return self.progress(Stop::Busy, &meter);
         }
@@ -104,11 +125,12 @@ impl State {
         // A drop that panics ends the drain, not the step.
         while self.guarded(|| {
             // SAFETY: whatever this state queues came from its heap.
-            unsafe { self.pending.drain(&self.heap, &mut meter, large) }
+            unsafe { self.pending.work(&self.heap, &mut meter, large, search) }
         }) == Outcome::Panicked
         {}
         self.pacer.credit(meter.freed.bytes, self.pending.tally().bytes);
-        let stop = if self.pending.has_work() { Stop::Budget } else { Stop::Done };
+        let left = self.pending.has_work() || search == Search::All && self.pending.cycles().has_more();
+        let stop = if left { Stop::Budget } else { Stop::Done };
         let progress = self.progress(stop, &meter);
         let mut steps = self.steps.get();
         steps.count += 1;
@@ -142,10 +164,21 @@ impl State {
         progress
     }
 
+    /// Works on the search for garbage cycles as far as allocation has paid for it. At a safepoint.
+    pub(super) fn search(&self) {
+        let units = self.pending.cycles().due();
+        if units > 0 {
+            let mut meter = Meter::new(Budget::Units(units));
+            meter.limit(self.pacer.pacing().pause_cap());
+            self.step(Cause::Search, Budget::Units(units), meter, Large::Keep);
+        }
+    }
+
     fn progress(&self, stop: Stop, meter: &Meter) -> Progress {
         Progress {
             stop,
             units: meter.units,
+            search_units: meter.search_units,
             freed: meter.freed,
             large_freed: meter.large_freed,
             pending: self.pending.tally(),

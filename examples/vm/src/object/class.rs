@@ -1,7 +1,6 @@
 //! Classes, their instances, and methods taken from instances.
 
-use std::cell::RefCell;
-
+use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::{Ref, Trace};
 
 use super::{Str, Table};

@@ -1,8 +1,9 @@
 //! Functions, the closures made of them, and the variables that closures capture.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 
+use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::{Ref, Tail, Trace};
 
 use super::{Code, Hint, Str};

@@ -1,7 +1,8 @@
 //! Lists.
 
-use std::cell::{Ref as Borrowed, RefCell, RefMut as BorrowedMut};
+use std::cell::{Ref as Borrowed, RefMut as BorrowedMut};
 
+use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::{Mutator, OutOfMemory, Trace};
 
 use super::Buffer;

@@ -1,8 +1,9 @@
 //! Maps.
 
-use std::cell::{Ref as Borrowed, RefCell, RefMut as BorrowedMut};
+use std::cell::{Ref as Borrowed, RefMut as BorrowedMut};
 
 use mimalloc_runtime::Trace;
+use mimalloc_runtime::cell::RefCell;
 
 use super::Table;
 

@@ -16,6 +16,7 @@ fn step(at: u64, elapsed: Duration, live: u64, pending: u64) -> Step {
         progress: Progress {
             stop: Stop::Done,
             units: 7,
+            search_units: 0,
             freed: Tally::default(),
             large_freed: 0,
             pending: Tally { objects: 1, bytes: pending },
@@ -113,10 +114,10 @@ fn a_limit_is_reported_when_there_is_one() {
     let mut figures = figures(busy());
     assert!(!figures.to_string().contains("heap limit") && figures.json().contains("\"heap_limit\":null"));
     figures.end.limit = Some(42 << 20);
-    figures.end.ladder = Ladder { climbed: [5, 3], helped: [2, 1], refused: 2 };
+    figures.end.ladder = Ladder { climbed: [5, 4, 3], helped: [2, 0, 1], refused: 2 };
     let text = figures.to_string();
     let line = "heap limit: 42.0 MiB; at most 41.0 MiB in use; allocations refused: 2; \
-                room made: drain 2 of 5, pressure 1 of 3\n";
+                room made: drain 2 of 5, cycles 0 of 4, pressure 1 of 3\n";
     assert!(text.contains(line), "{text}");
     let json: Value = serde_json::from_str(&figures.json()).expect("JSON");
     assert_eq!((&json["heap_limit"]["bytes"], &json["heap_limit"]["refused"]), (&(42 << 20).into(), &2.into()));

@@ -38,9 +38,11 @@ fn every_script_ends_at_every_wall() {
         for program in &programs {
             let mut machinery = Machinery::start(HeapLimit { bytes, walled: true });
             machinery.exhaust(program);
-            // The programs fill the smaller wall: what they use besides, and does not count, shows.
+            // The programs fill the smaller wall: what they use besides, and does not count, shows. That is above all what the search
+            // for garbage cycles lists where there is no more room: 16 bytes an object, none of which is smaller than 48.
             let (grown, walls) = (most_resident() - before, Runtime::walls());
-            assert!(grown <= walls.reserved_bytes + REST, "{}: {grown} in {walls:?}", program.name);
+            let listed = walls.reserved_bytes / 3;
+            assert!(grown <= walls.reserved_bytes + listed + REST, "{}: {grown} in {walls:?}", program.name);
             drop(machinery);
             let walls = Runtime::walls();
             assert_eq!(walls.free, walls.reserved, "nothing is left in them");

@@ -94,7 +94,7 @@ fn what_an_error_left_on_the_stack_is_freed() {
     assert_eq!(run.code, 0);
     let (rest, metrics) = crate::metrics::Metrics::split(run).unwrap();
     assert_eq!(rest.stderr.matches("Undefined property 'nothing'.").count(), 20);
-    assert_eq!(metrics.check(crate::script::Leaks::None), [""; 0]);
+    assert_eq!(metrics.check(), [""; 0]);
 }
 
 #[test]

@@ -3,17 +3,6 @@
 use crate::diff;
 use crate::process::Run;
 
-/// What is left at exit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Leaks {
-    /// The script does not say.
-    Unsaid,
-    /// No object.
-    None,
-    /// Objects in cycles.
-    Some,
-}
-
 #[derive(Debug, PartialEq)]
 enum Ending {
     Success,
@@ -26,7 +15,6 @@ enum Ending {
 pub(crate) struct Script {
     pub(crate) arguments: Vec<String>,
     pub(crate) stdin: String,
-    pub(crate) leaks: Leaks,
     stdout: String,
     ending: Ending,
 }
@@ -34,13 +22,8 @@ pub(crate) struct Script {
 impl Script {
     /// Reads the comments of a script.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut script = Script {
-            arguments: Vec::new(),
-            stdin: String::new(),
-            leaks: Leaks::Unsaid,
-            stdout: String::new(),
-            ending: Ending::Success,
-        };
+        let mut script =
+            Script { arguments: Vec::new(), stdin: String::new(), stdout: String::new(), ending: Ending::Success };
         let mut trace = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
@@ -65,12 +48,6 @@ impl Script {
                 script.stdin.push('\n');
             } else if let Some(text) = comment(line, "// args:") {
                 script.arguments = text.split_whitespace().map(str::to_owned).collect();
-            } else if let Some(text) = comment(line, "// leaks:") {
-                script.leaks = match text {
-                    "none" => Leaks::None,
-                    "some" => Leaks::Some,
-                    _ => return Err(format!("line {number}: leaks are `none` or `some`")),
-                };
             } else if line.contains("// expect") {
                 return Err(format!("line {number}: an expectation that is not understood"));
             }
@@ -127,7 +104,6 @@ fn lines(lines: &[String]) -> String {
 fn a_misspelt_expectation_is_no_comment() {
     assert!(Script::parse("print 1; // expects: 1").is_err());
     assert!(Script::parse("print 1; // trace: [line 1] in script").is_err());
-    assert!(Script::parse("// leaks: maybe").is_err());
 }
 
 #[test]

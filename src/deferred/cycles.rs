@@ -1,0 +1,1117 @@
+//! Garbage cycles: found by trial deletion, in steps, while the program runs.
+//!
+//! # The trial
+//! An object of which a reference was given up and others are left is a *candidate* (D. F. Bacon and V. T. Rajan, *Concurrent Cycle
+//! Collection in Reference Counted Systems*, ECOOP 2001): when an object becomes part of garbage that counts alone do not free,
+//! its last outside reference was given up, or one to an object that leads to it. A *trial* looks for garbage among what candidates
+//! lead to:
+//!
+//! 1. *Gather*: the candidates become *grey*, members of the trial.
+//! 2. *Mark*: from each member all references are followed. What they lead to becomes a member too, and each reference between members
+//!    counts as an *inner* one.
+//! 3. *Scan*: a member with more references than inner ones is in use, and so is all that it leads to: *black*.
+//! 4. *Sweep*: black members leave the trial. The grey ones are suspected to be garbage.
+//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless all of the above happened in one step.
+//! 6. *Condemn*: they are garbage. They are taken apart as dead objects are, and last their memory is freed.
+//!
+//! Counts are never touched by a trial, so it can be left at any point and given up at any point. What it notes stands in spare bits of
+//! the headers (`object`), save references from within beyond 126 to one object, which stand in a map, and the list of members.
+//!
+//! # Why it is right while the program runs
+//! Steps 1 to 4 are a guess: the program changes references between steps, and a reference that moves may be counted
+//! twice, or not at all. Only what follows decides. Let *S* be the grey members when the recount begins. The recount follows the
+//! references of each member of S and counts those that lead to S; then *Scan* compares, for each, the count with the inner
+//! references, and *Check* does so once more. Of S, the crate is told of
+//!
+//! - each change to a slot of a member that was followed ([`cell`](crate::cell), [`raw::changing`](crate::raw::changing),
+//!   `Ref::get_mut`);
+//! - each reference to a member that is given up (members are armed).
+//!
+//! If it is told of any, the trial is given up. Suppose it was not, and every comparison found the numbers equal. Let *t* be the moment
+//! between Scan and Check. Slots of members are at *t* what they were when they were followed, so the inner references of a
+//! member at *t* are those counted. Its count was equal to that number when Scan looked and when Check looked; in between no
+//! reference was given up, so none was taken either, and it was equal at *t*. So at *t* every reference to a member of S
+//! comes from a member of S: nothing outside leads there, neither a variable of the program nor another object. Garbage is never
+//! touched again, hence it is garbage from *t* on.
+//!
+//! Where the types have cells that do not tell (of the standard library), the recount and the scan must happen in one step: then nothing
+//! can change meanwhile, and Check is not needed. If S is too large for that it is given up, until a collection
+//! without a budget.
+//!
+//! Nothing is overlooked: see `Scan` on when an object ceases to be a candidate.
+//!
+//! # Age
+//! What a trial finds in use becomes older by one, up to 3. A trial has a *level*, and goes no further than to objects of that
+//! age: what they lead to is not looked at, and counts as in use. Three of four trials are of level 0, of the rest again three of four
+//! of level 1, and so on. So the young, who die most, are tried most often and at the least cost, and a structure that
+//! lives is tried as often as every 64th time.
+
+use core::cell::{Cell, RefCell};
+use core::hash::{BuildHasherDefault, Hasher};
+use core::ptr::NonNull;
+use std::collections::HashMap;
+
+use crate::aside::aside;
+
+use super::budget::Meter;
+use super::candidates::Candidates;
+use super::list::{Full, List};
+use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
+use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
+use super::trace::{Look, Slots, Tracer};
+
+/// How often a recount may find members in use before the trial is given up.
+const MOST_ROUNDS: u32 = 3;
+
+/// Where a trial stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// There is none.
+    Idle,
+    /// Of those that wait, members now, the ones before `at` are done.
+    Admit,
+    /// Candidates become members, from the newest on.
+    Gather,
+    /// Of the members, those before `at` are done.
+    Mark,
+    Scan,
+    /// Those that remain are moved together at `kept`.
+    Sweep {
+        next: Next,
+    },
+    /// What is behind `kept` is dropped.
+    Trim {
+        next: Next,
+    },
+    Check,
+    Condemn,
+    /// The drain takes the members apart.
+    TakeApart,
+    /// The drain queues them to be freed, from the last.
+    HandOver,
+    /// All members leave the trial, from the last.
+    GiveUp,
+}
+
+/// What follows a sweep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    Recount,
+    Check,
+    Condemn,
+}
+
+/// What the trials of a mutator came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trials {
+    /// How many were begun.
+    pub begun: u64,
+    /// How many were given up: what they suspected was in use, or could not be looked at in one step, or there was no memory for the
+    /// list of members.
+    pub given_up: u64,
+    /// Objects that were members, each time that they were.
+    pub members: u64,
+    /// Objects found to be garbage.
+    pub garbage: u64,
+    /// Candidates forgotten because there was no memory to list them: garbage cycles of theirs may be overlooked.
+    pub forgotten: u64,
+}
+
+/// The search for garbage cycles among the objects of one mutator.
+///
+/// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black, in `waiting`, once; and what
+/// stands there is one or the other, so its memory is not freed. An object is in the set of candidates exactly if it is buffered and its
+/// colour is `None`.
+#[derive(Debug)]
+pub(crate) struct Cycles {
+    candidates: Candidates,
+    phase: Cell<Phase>,
+    level: Cell<u8>,
+    members: RefCell<List>,
+    /// Candidates for which there was no room: members of the trial to come.
+    waiting: RefCell<List>,
+    /// Members found in use, whose references are still to be followed.
+    in_use: RefCell<List>,
+    /// References from within to objects that have at least [`MOST_INNER`].
+    inner: RefCell<HashMap<usize, u32, BuildHasherDefault<Addresses>>>,
+    at: Cell<usize>,
+    kept: Cell<usize>,
+    /// The member whose references are being followed, and how many have been.
+    hand: Cell<Option<NonNull<Object>>>,
+    cursor: Cell<usize>,
+    /// The members are suspected, and what touches them disturbs.
+    verifying: Cell<bool>,
+    disturbed: Cell<bool>,
+    /// Among what was followed are cells that do not tell.
+    unwatched: Cell<bool>,
+    /// No code of the program has run since the trial, or its recount, began.
+    at_once: Cell<bool>,
+    /// Members that this round found in use.
+    found_in_use: Cell<u64>,
+    round: Cell<u32>,
+    /// Candidates since the last trial that took all of them.
+    news: Cell<u64>,
+    trials: Cell<Trials>,
+    pace: Pace,
+}
+
+/// When trials are made, and how fast: paid for by allocation, like freeing.
+///
+/// A trial is worked on at safepoints, [`Pace::UNITS_PER_BYTE`] for each byte allocated since it began. No garbage object costs
+/// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
+///
+/// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
+/// objects in use; twice as many after one of whose members less than an eighth were garbage, twice as many again
+/// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
+/// often it is suspected.
+#[derive(Debug)]
+struct Pace {
+    /// Bytes allocated since the last trial.
+    since: Cell<u64>,
+    patience: Cell<u64>,
+    /// Units that are paid for.
+    credit: Cell<u64>,
+    /// Units of the last trial, or of the one that is under way.
+    units: Cell<u64>,
+    /// What trials had come to before it.
+    before: Cell<Trials>,
+}
+
+impl Pace {
+    const UNITS_PER_BYTE: u64 = 2;
+    const BYTES_PER_UNIT: u64 = 8;
+    const LEAST: u64 = 256 << 10;
+    const MOST_PATIENCE: u64 = 16;
+
+    fn new() -> Pace {
+        Pace {
+            since: Cell::new(0),
+            patience: Cell::new(1),
+            credit: Cell::new(0),
+            units: Cell::new(0),
+            before: Cell::default(),
+        }
+    }
+
+    /// Bytes from one trial to the next. `trials` is what they have come to.
+    fn gap(&self, trials: Trials) -> u64 {
+        let before = self.before.get();
+        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
+        // Units are alike for both. Nobody has 2^64 / 2^20 members in a trial.
+        let in_use = self.units.get() * (members - garbage + 1) / (members + 1);
+        (in_use * Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
+    }
+
+    fn begin(&self, trials: Trials) {
+        self.before.set(trials);
+        self.units.set(0);
+        self.credit.set(0);
+    }
+
+    fn end(&self, trials: Trials) {
+        let before = self.before.get();
+        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
+        let is_fruitful = garbage > 0 && garbage * 8 >= members;
+        self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
+        self.since.set(0);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Addresses(u64);
+
+impl Hasher for Addresses {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (address as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Cycles {
+    /// `None` if there is no memory.
+    pub(crate) fn new() -> Option<Cycles> {
+        Some(Cycles {
+            candidates: Candidates::new()?,
+            phase: Cell::new(Phase::Idle),
+            level: Cell::new(0),
+            members: RefCell::default(),
+            waiting: RefCell::default(),
+            in_use: RefCell::default(),
+            inner: RefCell::default(),
+            at: Cell::new(0),
+            kept: Cell::new(0),
+            hand: Cell::new(None),
+            cursor: Cell::new(0),
+            verifying: Cell::new(false),
+            disturbed: Cell::new(false),
+            unwatched: Cell::new(false),
+            at_once: Cell::new(false),
+            found_in_use: Cell::new(0),
+            round: Cell::new(0),
+            news: Cell::new(0),
+            trials: Cell::default(),
+            pace: Pace::new(),
+        })
+    }
+
+    pub(crate) fn trials(&self) -> Trials {
+        self.trials.get()
+    }
+
+    /// How many candidates there are.
+    pub(crate) fn candidates(&self) -> usize {
+        self.candidates.len() + self.waiting.borrow().len()
+    }
+
+    /// Whether a trial is under way that has not come to garbage yet.
+    pub(crate) fn is_trying(&self) -> bool {
+        !matches!(self.phase.get(), Phase::Idle | Phase::TakeApart | Phase::HandOver)
+    }
+
+    /// Whether a search of all candidates has something left to do.
+    pub(crate) fn has_more(&self) -> bool {
+        self.is_trying() || self.is_worth_a_trial(false)
+    }
+
+    /// Whether a search without a budget could find something, or free what a trial holds.
+    pub(crate) fn is_worthwhile(&self) -> bool {
+        self.is_trying() || self.candidates() > 0
+    }
+
+    /// Whether a trial of all candidates could find something: none is under way, and there are candidates that the last one did not have, or
+    /// `anew` any.
+    pub(super) fn is_worth_a_trial(&self, anew: bool) -> bool {
+        self.phase.get() == Phase::Idle && (anew || self.news.get() > 0) && self.candidates() > 0
+    }
+
+    /// Whether there is garbage that has been found and not yet freed.
+    #[inline(always)]
+    pub(super) fn has_garbage(&self) -> bool {
+        matches!(self.phase.get(), Phase::TakeApart | Phase::HandOver)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Trials)) {
+        let mut trials = self.trials.get();
+        change(&mut trials);
+        self.trials.set(trials);
+    }
+
+    // ---- pacing ----
+
+    /// So many bytes were allocated. Begins a trial if one is due, and says whether the next safepoint has something to do.
+    pub(crate) fn pay(&self, bytes: u64) -> bool {
+        let pace = &self.pace;
+        if self.is_trying() {
+            pace.credit.set(pace.credit.get().saturating_add(bytes.saturating_mul(Pace::UNITS_PER_BYTE)));
+            return true;
+        }
+        pace.since.set(pace.since.get().saturating_add(bytes));
+        if pace.since.get() < pace.gap(self.trials.get()) || self.phase.get() != Phase::Idle || self.candidates() == 0 {
+            return false;
+        }
+        self.begin(level_of(self.trials.get().begun));
+        true
+    }
+
+    /// So many units were worked off, in a search of whatever kind.
+    pub(super) fn spent(&self, units: u64) {
+        self.pace.units.set(self.pace.units.get() + units);
+    }
+
+    /// The units that are paid for, which may be worked off now.
+    pub(crate) fn due(&self) -> u64 {
+        if self.is_trying() { self.pace.credit.replace(0) } else { 0 }
+    }
+
+    // ---- what the program does ----
+
+    /// A reference to an armed object was given up, and others are left.
+    ///
+    /// # Safety
+    /// 1. `object` is alive, armed, and of the mutator that this belongs to.
+    pub(super) unsafe fn suspect(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        self.news.set(self.news.get() + 1);
+        self.touched(word);
+        header.set_word(word.buffered());
+        if word.colour() == Colour::None {
+            // SAFETY: handed on (1); not in the set, as it was not buffered.
+            unsafe { self.enter(object) };
+        }
+    }
+
+    /// Enters an object, which is buffered, in the set. What has to make room for it becomes a member: of the trial that is
+    /// under way if that is still following references for the first time, or else of the next.
+    ///
+    /// # Safety
+    /// 1. `object` is alive, and not in the set.
+    unsafe fn enter(&self, object: NonNull<Object>) {
+        let Some(other) = self.candidates.add(object) else { return };
+        let (list, colour) = match self.phase.get() {
+            Phase::Admit | Phase::Gather => (&self.members, Colour::Grey),
+            Phase::Mark if !self.verifying.get() => (&self.members, Colour::Grey),
+            _ => (&self.waiting, Colour::Black),
+        };
+        // SAFETY: it was in the set, so by MEMBERS it is alive.
+        let header = unsafe { header(other) };
+        let word = header.word();
+        header.set_word(match list.borrow_mut().push(other) {
+            Ok(()) => word.grey(0).with_colour(colour),
+            // The next release of it makes it a candidate again.
+            Err(Full) => {
+                self.count(|trials| trials.forgotten += 1);
+                word.unbuffered()
+            }
+        });
+    }
+
+    /// Something is done to a live object that is not done to garbage.
+    fn touched(&self, word: Word) {
+        if self.verifying.get() && word.colour() == Colour::Grey {
+            self.disturbed.set(true);
+        }
+    }
+
+    /// Somebody is about to change a slot of an object.
+    ///
+    /// # Safety
+    /// 1. `object` is alive and of the mutator that this belongs to.
+    pub(crate) unsafe fn change(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        self.touched(word);
+        if word.colour() == Colour::Grey {
+            header.set_word(word.with_colour(Colour::Black));
+        }
+    }
+
+    /// Somebody has borrowed an object, to which there is one reference, mutably. It must not be looked at until that reference is used
+    /// again, so it is neither followed any more nor a candidate. What is in use now is no garbage; when it becomes some, another
+    /// release tells.
+    ///
+    /// # Safety
+    /// 1. As for `change`.
+    pub(crate) unsafe fn borrow(&self, object: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        unsafe { self.change(object) };
+        // SAFETY: handed on (1): it is struck off as if it died.
+        unsafe { self.strike_off(object) };
+    }
+
+    /// Takes a reference to an object that somebody knows of without having one. False if it is garbage that has been found.
+    ///
+    /// # Safety
+    /// 1. `object` has not died, and is of the mutator that this belongs to.
+    pub(crate) unsafe fn revive(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: alive, or not freed (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        let is_found = match self.phase.get() {
+            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
+            phase => phase == Phase::Condemn,
+        };
+        if word.colour() == Colour::Condemned || is_found && word.colour() == Colour::Grey {
+            return false;
+        }
+        self.touched(word);
+        header.retain();
+        true
+    }
+
+    /// A cell of a member has been changed.
+    pub(crate) fn disturb(&self) {
+        self.disturbed.set(true);
+    }
+
+    /// An object dies. Returns what its header is from now on, save that it is not queued yet.
+    ///
+    /// # Safety
+    /// 1. The last reference to `object`, of the mutator that this belongs to, was just given up.
+    #[inline(always)]
+    pub(super) unsafe fn strike_off(&self, object: NonNull<Object>) -> Word {
+        // SAFETY: dead and not freed (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if !word.is_buffered() {
+            return word;
+        }
+        if word.colour() == Colour::None {
+            self.candidates.remove(object);
+        }
+        let word = word.unbuffered();
+        header.set_word(word);
+        word
+    }
+
+    /// A member has died.
+    pub(super) fn member_died(&self, word: Word) {
+        // If it was one of those that wait, the next trial frees it.
+        self.news.set(self.news.get() + 1);
+        self.touched(word);
+    }
+
+    // ---- what the drain does ----
+
+    /// The next member to be taken apart.
+    pub(super) fn next_garbage(&self) -> Option<NonNull<Object>> {
+        if self.phase.get() != Phase::TakeApart {
+            return None;
+        }
+        let members = self.members.borrow();
+        while self.at.get() < members.len() {
+            let object = members.get(self.at.get());
+            self.at.set(self.at.get() + 1);
+            // SAFETY: by MEMBERS not freed.
+            if is_condemned(unsafe { header(object) }.word()) {
+                return Some(object);
+            }
+        }
+        self.phase.set(Phase::HandOver);
+        None
+    }
+
+    /// The next member of which nothing is left but the memory; it is one no more. None of them is in hand.
+    pub(super) fn next_taken_apart(&self) -> Option<NonNull<Object>> {
+        if self.phase.get() != Phase::HandOver {
+            return None;
+        }
+        loop {
+            let object = self.members.borrow_mut().pop();
+            let Some(object) = object else {
+                self.phase.set(Phase::Idle);
+                return None;
+            };
+            // SAFETY: by MEMBERS not freed.
+            let header = unsafe { header(object) };
+            let word = header.word();
+            if word.is_dead() {
+                header.set_word(word.let_go());
+                if word.is_husk() {
+                    return Some(object);
+                }
+            } else if word.colour() == Colour::Condemned {
+                header.set_word(word.dead(0).husk());
+                return Some(object);
+            } else if word.state() != CountState::Immortal {
+                // SAFETY: alive, and just taken from the list.
+                unsafe { self.leave(object) };
+            }
+        }
+    }
+
+    // ---- the trial ----
+
+    /// Begins a trial of candidates of at most this age. None is under way.
+    pub(super) fn begin(&self, level: u8) {
+        debug_assert!(self.phase.get() == Phase::Idle);
+        if level == OLDEST {
+            self.news.set(0);
+        }
+        self.level.set(level);
+        self.at.set(0);
+        self.members.swap(&self.waiting);
+        self.verifying.set(false);
+        self.round.set(0);
+        self.phase.set(Phase::Admit);
+        self.count(|trials| trials.begun += 1);
+        self.pace.begin(self.trials.get());
+    }
+
+    /// Gives up a trial that is looking at what the program may have changed meanwhile.
+    pub(super) fn abandon(&self) {
+        if matches!(self.phase.get(), Phase::Admit | Phase::Gather | Phase::Mark | Phase::Scan | Phase::Check) {
+            self.in_use.take();
+            self.fail();
+        }
+    }
+
+    /// The program goes on, and may change what was looked at.
+    pub(super) fn interrupt(&self) {
+        self.at_once.set(false);
+    }
+
+    /// Works on the trial for as long as `meter` admits, or until it is over or has come to garbage.
+    ///
+    /// # Safety
+    /// 1. The objects of this mutator came from `memory`.
+    pub(super) unsafe fn advance<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+        while meter.admits() {
+            match self.phase.get() {
+                Phase::Idle | Phase::TakeApart | Phase::HandOver => return,
+                Phase::Admit => self.admit(meter),
+                Phase::Gather => self.gather(meter),
+                Phase::Mark => {
+                    if self.at.get() == 0 && self.hand.get().is_none() {
+                        if self.verifying.get() && self.unwatched.get() && meter.units > 0 && meter.is_limited() {
+                            // It must be done in one step, so it gets all of one.
+                            meter.exhaust();
+                            return;
+                        }
+                        self.at_once.set(true);
+                        self.unwatched.set(false);
+                    }
+                    self.mark(pending, memory, meter);
+                }
+                Phase::Scan => self.scan(pending, memory, meter),
+                // SAFETY: 1.
+                Phase::Sweep { next } => unsafe { self.sweep(pending, memory, meter, next) },
+                Phase::Trim { next } => {
+                    meter.searched(1);
+                    if self.members.borrow_mut().trim(self.kept.get()) {
+                        self.after_sweep(next);
+                    }
+                }
+                Phase::Check => self.check(meter),
+                Phase::Condemn => self.condemn(pending, meter),
+                // SAFETY: 1.
+                Phase::GiveUp => unsafe { self.give_up(pending, memory, meter) },
+            }
+        }
+    }
+
+    fn enter_phase(&self, phase: Phase) {
+        debug_assert!(self.hand.get().is_none());
+        self.at.set(0);
+        self.kept.set(0);
+        self.phase.set(phase);
+    }
+
+    fn fail(&self) {
+        self.put_down();
+        if self.verifying.replace(false) && self.disturbed.get() {
+            // The program was at it: there may be something the next time.
+            self.news.set(self.news.get() + 1);
+        }
+        self.count(|trials| trials.given_up += 1);
+        self.enter_phase(Phase::GiveUp);
+    }
+
+    /// One of those that waited.
+    fn admit(&self, meter: &mut Meter) {
+        meter.searched(1);
+        let members = self.members.borrow();
+        if self.at.get() == members.len() {
+            drop(members);
+            self.enter_phase(Phase::Gather);
+            self.at.set(self.candidates.newest());
+            self.kept.set(Candidates::PLACES);
+            return;
+        }
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(members.get(self.at.get())) };
+        self.at.set(self.at.get() + 1);
+        let word = header.word();
+        self.count(|trials| trials.members += 1);
+        // One that was borrowed since is no candidate any more.
+        if !word.is_dead() && word.is_buffered() {
+            header.set_word(word.grey(0).armed());
+        }
+    }
+
+    /// One candidate. `at` is one of the set's places, and `kept` how many there are left to look at.
+    fn gather(&self, meter: &mut Meter) {
+        let Some((object, place, left)) = self.candidates.next(self.at.get(), self.kept.get()) else {
+            return self.enter_phase(Phase::Mark);
+        };
+        self.at.set(place);
+        self.kept.set(left);
+        meter.searched(1);
+        // SAFETY: in the set, so by MEMBERS alive.
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if word.age() > self.level.get() {
+            return;
+        }
+        if self.members.borrow_mut().push(object).is_err() {
+            return self.fail();
+        }
+        self.candidates.remove(object);
+        header.set_word(word.grey(0).armed());
+        self.count(|trials| trials.members += 1);
+    }
+
+    /// The member in hand, or else the next; `None` at the end.
+    fn next_member(&self, meter: &mut Meter) -> Option<NonNull<Object>> {
+        if let Some(object) = self.hand.get() {
+            // SAFETY: by MEMBERS not freed.
+            if is_grey(unsafe { header(object) }.word()) {
+                return Some(object);
+            }
+            self.put_down();
+        }
+        let members = self.members.borrow();
+        let object = (self.at.get() < members.len()).then(|| members.get(self.at.get()))?;
+        self.at.set(self.at.get() + 1);
+        meter.searched(1);
+        Some(object)
+    }
+
+    fn put_down(&self) {
+        self.hand.set(None);
+        self.cursor.set(0);
+    }
+
+    /// Follows references of a member. True if all of them have been.
+    ///
+    /// A panic of its `trace` passes through, and leaves the member black.
+    fn follow(&self, object: NonNull<Object>, look: &mut dyn Look, meter: &mut Meter) -> bool {
+        self.hand.set(Some(object));
+        // SAFETY: by MEMBERS not freed, and the caller has seen that it is alive.
+        let header = unsafe { header(object) };
+        let info = header.info();
+        let from = self.cursor.get();
+        let left = match info.slots {
+            Slots::Fixed(slots) if slots <= WHOLE => WHOLE,
+            _ => meter.units_now(),
+        };
+        struct Panicked<'a>(&'a Cycles, &'a Object);
+        impl Drop for Panicked<'_> {
+            fn drop(&mut self) {
+                self.0.disturbed.set(true);
+                self.1.set_word(self.1.word().with_colour(Colour::Black));
+                self.0.put_down();
+            }
+        }
+        let guard = Panicked(self, header);
+        let mut tracer = Tracer::look(look, from, left);
+        // SAFETY: an object of this type, alive and whole. Nobody has borrowed it mutably: `Ref::get_mut` makes it black.
+        unsafe { (info.trace)(object, &mut tracer) }
+        let (cut, cursor) = (tracer.is_cut(), tracer.cursor());
+        core::mem::forget(guard);
+        meter.searched((cursor - from) as u64);
+        self.cursor.set(cursor);
+        if !cut {
+            self.put_down();
+        }
+        !cut
+    }
+
+    /// Counts the references of one member, or some of them.
+    fn mark<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+        let Some(object) = self.next_member(meter) else {
+            self.enter_phase(Phase::Scan);
+            self.found_in_use.set(0);
+            return;
+        };
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if !is_grey(header.word()) {
+            return;
+        }
+        let mut look = Marking {
+            cycles: self,
+            members: &mut self.members.borrow_mut(),
+            foreign: Foreign::among(pending, memory),
+            busy: false,
+            failed: false,
+            joined: 0,
+        };
+        self.follow(object, &mut look, meter);
+        let Marking { busy, failed, joined, .. } = look;
+        self.count(|trials| trials.members += joined);
+        if busy {
+            self.put_down();
+            self.disturbed.set(true);
+            header.set_word(header.word().with_colour(Colour::Black));
+        }
+        if failed {
+            self.fail();
+        }
+    }
+
+    fn inner(&self, object: NonNull<Object>, word: Word) -> u32 {
+        match word.inner() {
+            MOST_INNER => self.inner.borrow().get(&object.addr().get()).copied().unwrap_or(MOST_INNER),
+            inner => inner,
+        }
+    }
+
+    /// Whether something besides members refers to a grey object.
+    fn is_in_use(&self, object: NonNull<Object>, word: Word) -> bool {
+        word.state() != CountState::Local || word.count() > self.inner(object, word)
+    }
+
+    /// An object is found in use. It is no candidate any more if the trial is one of all and it was gathered, and not told of
+    /// since.
+    ///
+    /// Nothing is overlooked. What was garbage when the candidates were gathered is not touched, so what is found of it is
+    /// true: it is in use by other garbage at most, which a candidate leads to that is tried with it, or which is dead and will give it up. What became
+    /// garbage after that has lost its last reference from outside since, and the object that lost it is a candidate that is
+    /// kept. (A reference that is moved into the garbage is not the last: what it was moved through is referred to as well.)
+    fn found_in_use(&self, word: Word) -> Word {
+        let word = word.with_inner(0);
+        if self.level.get() == OLDEST && !self.verifying.get() && word.is_armed() { word.unbuffered() } else { word }
+    }
+
+    /// Looks at one member: whether it is in use; or follows the references of one that is.
+    fn scan<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+        let mut in_use = self.in_use.borrow_mut();
+        let object = match self.hand.get() {
+            Some(object) => object,
+            None => match in_use.pop() {
+                Some(object) => {
+                    meter.searched(1);
+                    object
+                }
+                None => {
+                    let members = self.members.borrow();
+                    if self.at.get() == members.len() {
+                        drop((members, in_use));
+                        return self.after_scan();
+                    }
+                    let object = members.get(self.at.get());
+                    self.at.set(self.at.get() + 1);
+                    meter.searched(1);
+                    // SAFETY: by MEMBERS not freed.
+                    let header = unsafe { header(object) };
+                    let word = header.word();
+                    if !is_grey(word) || !self.is_in_use(object, word) {
+                        return;
+                    }
+                    header.set_word(self.found_in_use(word));
+                    object
+                }
+            },
+        };
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if !is_grey(header.word()) {
+            return self.put_down();
+        }
+        let mut look = Scanning {
+            cycles: self,
+            in_use: &mut in_use,
+            foreign: Foreign::among(pending, memory),
+            busy: false,
+            failed: false,
+        };
+        let done = self.follow(object, &mut look, meter);
+        let Scanning { busy, failed, .. } = look;
+        if done || busy {
+            self.put_down();
+            self.found_in_use.set(self.found_in_use.get() + 1);
+            header.set_word(header.word().with_colour(Colour::Black).older());
+        }
+        drop(in_use);
+        if failed {
+            self.in_use.take();
+            self.fail();
+        }
+    }
+
+    fn after_scan(&self) {
+        let exact = self.at_once.get();
+        let next = if exact {
+            Next::Condemn
+        } else if !self.verifying.get() {
+            Next::Recount
+        } else if self.unwatched.get() {
+            return self.fail();
+        } else if self.found_in_use.get() == 0 {
+            Next::Check
+        } else {
+            self.round.set(self.round.get() + 1);
+            if self.round.get() == MOST_ROUNDS {
+                return self.fail();
+            }
+            Next::Recount
+        };
+        if next != Next::Check {
+            self.disturbed.set(false);
+        }
+        self.verifying.set(true);
+        self.enter_phase(Phase::Sweep { next });
+    }
+
+    /// One member.
+    ///
+    /// # Safety
+    /// 1. As for `advance`.
+    unsafe fn sweep<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter, next: Next) {
+        let mut members = self.members.borrow_mut();
+        if self.at.get() == members.len() {
+            self.phase.set(Phase::Trim { next });
+            return;
+        }
+        let object = members.get(self.at.get());
+        self.at.set(self.at.get() + 1);
+        meter.searched(1);
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if is_grey(word) {
+            members.set(self.kept.get(), object);
+            self.kept.set(self.kept.get() + 1);
+            let word = if next == Next::Recount { word.with_inner(0) } else { word };
+            header.set_word(word.armed());
+            return;
+        }
+        drop(members);
+        // SAFETY: 1; it is not kept.
+        unsafe { self.dismiss(pending, memory, object, meter) }
+    }
+
+    fn after_sweep(&self, next: Next) {
+        if self.kept.get() == 0 {
+            self.verifying.set(false);
+            self.end(Phase::Idle);
+            return;
+        }
+        if next == Next::Recount {
+            self.inner.borrow_mut().clear();
+        }
+        self.enter_phase(match next {
+            Next::Recount => Phase::Mark,
+            Next::Check => Phase::Check,
+            Next::Condemn => Phase::Condemn,
+        });
+    }
+
+    fn end(&self, phase: Phase) {
+        self.inner.borrow_mut().clear();
+        self.pace.end(self.trials.get());
+        self.enter_phase(phase);
+    }
+
+    /// Looks at one member for the last time.
+    fn check(&self, meter: &mut Meter) {
+        let members = self.members.borrow();
+        if self.disturbed.get() {
+            drop(members);
+            return self.fail();
+        }
+        if self.at.get() == members.len() {
+            drop(members);
+            return self.enter_phase(Phase::Condemn);
+        }
+        let object = members.get(self.at.get());
+        self.at.set(self.at.get() + 1);
+        meter.searched(1);
+        // SAFETY: by MEMBERS not freed.
+        let word = unsafe { header(object) }.word();
+        if !is_grey(word) || self.is_in_use(object, word) {
+            self.disturbed.set(true);
+        }
+    }
+
+    /// Condemns one member.
+    fn condemn(&self, pending: &Pending, meter: &mut Meter) {
+        self.verifying.set(false);
+        let members = self.members.borrow();
+        if self.at.get() == members.len() {
+            drop(members);
+            return self.end(Phase::TakeApart);
+        }
+        let object = members.get(self.at.get());
+        self.at.set(self.at.get() + 1);
+        meter.searched(1);
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if !is_grey(word) {
+            return;
+        }
+        // Uncounted, so that what refers to it from within can be given up like any reference.
+        header.set_word(word.with_count(0).with_colour(Colour::Condemned));
+        // SAFETY: of its own type, whole.
+        let bytes = unsafe { counted_bytes(header.info(), object) };
+        pending.queued.set(pending.queued.get().plus(bytes));
+        self.count(|trials| trials.garbage += 1);
+    }
+
+    /// One member leaves the trial.
+    ///
+    /// # Safety
+    /// 1. As for `advance`.
+    unsafe fn give_up<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+        let object = self.members.borrow_mut().pop();
+        let Some(object) = object else { return self.end(Phase::Idle) };
+        meter.searched(1);
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if is_grey(header.word()) {
+            // Tried in vain, so tried less often.
+            header.set_word(header.word().older());
+        }
+        // SAFETY: 1; just taken from the list.
+        unsafe { self.dismiss(pending, memory, object, meter) }
+    }
+
+    /// A member leaves the trial. A husk is freed.
+    ///
+    /// # Safety
+    /// 1. As for `advance`.
+    /// 2. `object` was a member, and is in the list no more.
+    unsafe fn dismiss<M: Memory>(&self, pending: &Pending, memory: &M, object: NonNull<Object>, meter: &mut Meter) {
+        // SAFETY: by MEMBERS not freed until now (2).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if !word.is_dead() {
+            // SAFETY: alive; 2.
+            return unsafe { self.leave(object) };
+        }
+        header.set_word(word.let_go());
+        if word.is_husk() {
+            // SAFETY: 1; 2.
+            unsafe { pending.free_husk(memory, object, meter) };
+        }
+    }
+
+    /// # Safety
+    /// 1. `object` is alive, was a member, and is in the list no more.
+    unsafe fn leave(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let header = unsafe { header(object) };
+        let word = header.word().out_of_trial(header.info().flags);
+        if word.is_buffered() {
+            header.set_word(word.buffered());
+            // SAFETY: alive, and not in the set, as it was a member (1).
+            unsafe { self.enter(object) };
+        } else {
+            header.set_word(word);
+        }
+    }
+}
+
+/// Which level a trial is of: of four in a row one is of the next.
+fn level_of(number: u64) -> u8 {
+    ((number + 1).trailing_zeros() / 2).min(u32::from(OLDEST)) as u8
+}
+
+fn is_grey(word: Word) -> bool {
+    !word.is_dead() && word.colour() == Colour::Grey
+}
+
+pub(super) fn is_condemned(word: Word) -> bool {
+    !word.is_dead() && word.colour() == Colour::Condemned
+}
+
+/// Which objects are another mutator's: they are in use, whatever this trial thinks, and their headers are not its own.
+struct Foreign<'a, M>(Option<&'a M>);
+
+impl<'a, M: Memory> Foreign<'a, M> {
+    fn among(pending: &Pending, memory: &'a M) -> Foreign<'a, M> {
+        Foreign((!pending.is_alone()).then_some(memory))
+    }
+
+    /// # Safety
+    /// 1. `object` is an object of this thread whose memory has not been freed.
+    #[inline(always)]
+    unsafe fn has(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        self.0.is_some_and(|memory| !unsafe { memory.owns(object) })
+    }
+}
+
+/// Counts references between members. In the first round, what is referred to becomes one.
+struct Marking<'a, M> {
+    cycles: &'a Cycles,
+    members: &'a mut List,
+    foreign: Foreign<'a, M>,
+    busy: bool,
+    failed: bool,
+    joined: u64,
+}
+
+impl<M: Memory> Look for Marking<'_, M> {
+    unsafe fn reference(&mut self, child: NonNull<Object>) {
+        let cycles = self.cycles;
+        // SAFETY: not freed (1).
+        let header = unsafe { header(child) };
+        let word = header.word();
+        match word.colour() {
+            // SAFETY: not freed (1), and what a live object refers to is of its thread.
+            _ if unsafe { self.foreign.has(child) } => {}
+            Colour::Grey => {
+                let inner = word.inner();
+                if inner + 1 < MOST_INNER {
+                    header.set_word(word.with_inner(inner + 1));
+                    return;
+                }
+                let mut map = cycles.inner.borrow_mut();
+                if aside(|| map.try_reserve(1)).is_err() {
+                    self.failed = true;
+                    return;
+                }
+                *map.entry(child.addr().get()).or_insert(inner) += 1;
+                header.set_word(word.with_inner(MOST_INNER));
+            }
+            Colour::None
+                if !cycles.verifying.get()
+                    && word.is_cyclic()
+                    && word.age() <= cycles.level.get()
+                    && word.state() == CountState::Local =>
+            {
+                if self.members.push(child).is_err() {
+                    self.failed = true;
+                    return;
+                }
+                if word.is_buffered() {
+                    cycles.candidates.remove(child);
+                }
+                self.joined += 1;
+                // A candidate came to be one after the others were gathered, and stays one.
+                header.set_word(word.grey(1));
+            }
+            _ => {}
+        }
+    }
+
+    fn watches(&self) -> bool {
+        self.cycles.verifying.get()
+    }
+
+    fn unwatched(&mut self) {
+        self.cycles.unwatched.set(true);
+    }
+
+    fn busy(&mut self) {
+        self.busy = true;
+    }
+}
+
+/// Finds members that one in use refers to.
+struct Scanning<'a, M> {
+    cycles: &'a Cycles,
+    in_use: &'a mut List,
+    foreign: Foreign<'a, M>,
+    busy: bool,
+    failed: bool,
+}
+
+impl<M: Memory> Look for Scanning<'_, M> {
+    unsafe fn reference(&mut self, child: NonNull<Object>) {
+        // SAFETY: not freed (1).
+        let header = unsafe { header(child) };
+        let word = header.word();
+        // One that nothing within refers to is in use anyway, or found already.
+        // SAFETY: not freed (1), and what a live object refers to is of its thread.
+        if word.colour() != Colour::Grey || word.inner() == 0 || unsafe { self.foreign.has(child) } {
+            return;
+        }
+        match self.in_use.push(child) {
+            Ok(()) => header.set_word(self.cycles.found_in_use(word)),
+            Err(Full) => self.failed = true,
+        }
+    }
+
+    fn watches(&self) -> bool {
+        false
+    }
+
+    fn unwatched(&mut self) {}
+
+    fn busy(&mut self) {
+        self.busy = true;
+    }
+}

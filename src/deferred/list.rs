@@ -1,0 +1,71 @@
+//! A list of objects whose growth can fail, and never moves what it holds.
+
+use core::ptr::NonNull;
+
+use crate::aside::aside;
+
+use super::object::Object;
+
+/// Objects in a chunk: 32 KiB.
+const CHUNK: usize = 4096;
+
+/// Objects, in chunks: eight bytes each. Its memory is Rust's own, not the heap's.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    chunks: Vec<Vec<NonNull<Object>>>,
+    len: usize,
+}
+
+/// No memory for another chunk.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl List {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn push(&mut self, object: NonNull<Object>) -> Result<(), Full> {
+        if self.len == self.chunks.len() * CHUNK {
+            let mut chunk = Vec::new();
+            // Of nobody's allocation: how much a program is charged does not depend on searches.
+            aside(|| chunk.try_reserve_exact(CHUNK)).map_err(|_| Full)?;
+            aside(|| self.chunks.try_reserve(1)).map_err(|_| Full)?;
+            self.chunks.push(chunk);
+        }
+        self.chunks[self.len / CHUNK].push(object);
+        self.len += 1;
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Option<NonNull<Object>> {
+        let last = self.chunks.last_mut()?;
+        let object = last.pop()?;
+        self.len -= 1;
+        if last.is_empty() {
+            self.chunks.pop();
+        }
+        Some(object)
+    }
+
+    pub(super) fn get(&self, index: usize) -> NonNull<Object> {
+        self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    pub(super) fn set(&mut self, index: usize, object: NonNull<Object>) {
+        self.chunks[index / CHUNK][index % CHUNK] = object;
+    }
+
+    /// Drops what is behind the first `len`, a chunk at most. True when nothing is any more.
+    pub(super) fn trim(&mut self, len: usize) -> bool {
+        if let Some(last) = self.chunks.last_mut().filter(|_| self.len > len) {
+            let kept = last.len().saturating_sub(self.len - len);
+            self.len -= last.len() - kept;
+            last.truncate(kept);
+            if kept == 0 {
+                self.chunks.pop();
+            }
+        }
+        self.len <= len
+    }
+}

@@ -60,6 +60,9 @@ use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
 use super::trace::{Look, Slots, Tracer};
 
+/// What stands for the inner references of a condemned object that was given up: it is never freed.
+pub(super) const ABANDONED: u32 = MOST_INNER;
+
 /// How often a recount may find members in use before the trial is given up.
 const MOST_ROUNDS: u32 = 3;
 
@@ -500,9 +503,11 @@ impl Cycles {
                     return Some(object);
                 }
             } else if word.colour() == Colour::Condemned {
-                header.set_word(word.dead(0).husk());
-                return Some(object);
-            } else if word.state() != CountState::Immortal {
+                if word.inner() != ABANDONED {
+                    header.set_word(word.dead(0).husk());
+                    return Some(object);
+                }
+            } else {
                 // SAFETY: alive, and just taken from the list.
                 unsafe { self.leave(object) };
             }
@@ -922,7 +927,7 @@ impl Cycles {
             return;
         }
         // Uncounted, so that what refers to it from within can be given up like any reference.
-        header.set_word(word.with_count(0).with_colour(Colour::Condemned));
+        header.set_word(word.with_count(0).with_colour(Colour::Condemned).with_inner(0));
         // SAFETY: of its own type, whole.
         let bytes = unsafe { counted_bytes(header.info(), object) };
         pending.queued.set(pending.queued.get().plus(bytes));

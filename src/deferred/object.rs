@@ -279,6 +279,12 @@ impl Word {
         self.0 & DEAD != 0
     }
 
+    /// Whether nobody refers to it any more: it is dead, or part of a garbage cycle that is being taken apart.
+    #[inline(always)]
+    pub(crate) const fn is_over(self) -> bool {
+        self.is_dead() || self.0 & COLOUR == (Colour::Condemned as u64) << COLOUR_SHIFT
+    }
+
     /// One reference more. Only [`CountState::Local`] moves.
     #[inline(always)]
     pub(crate) const fn retained(self) -> Word {

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::budget::{Meter, Tally};
-use super::cycles::{Cycles, is_condemned};
+use super::cycles::{ABANDONED, Cycles, is_condemned};
 use super::kind::TypeInfo;
 use super::object::{Colour, OLDEST, Object, Word};
 use super::size::counted;
@@ -681,7 +681,7 @@ impl Drop for Retrace<'_> {
         let header = unsafe { header(self.object) };
         if is_condemned(header.word()) {
             // It is not freed with the others.
-            header.set_word(header.word().with_colour(Colour::Black));
+            header.set_word(header.word().with_inner(ABANDONED));
         }
         let info = header.info();
         // SAFETY: as above, of this type.

@@ -27,6 +27,7 @@ macro_rules! mark {
                 trace: |_, _| {},
                 drop_residue: None,
                 quick: Quick::NONE,
+                flags: Quick::NONE.flags(false),
             };
         }
     )*};
@@ -119,7 +120,7 @@ impl Marks {
         let object = block.cast::<Object>();
         // SAFETY: begins with a word (1).
         let word = unsafe { object.as_ref() }.word();
-        if word.is_dead() || word.key() == self.unfinished {
+        if word.is_over() || word.key() == self.unfinished {
             return None;
         }
         if word.key() != self.shifted {
@@ -131,6 +132,6 @@ impl Marks {
         let object = unsafe { block.add(shift.offset) }.cast::<Object>();
         // SAFETY: as for the block: a word, and not that of a shifted object.
         let word = unsafe { object.as_ref() }.word();
-        (!word.is_dead() && word.key() != self.unfinished).then_some(object)
+        (!word.is_over() && word.key() != self.unfinished).then_some(object)
     }
 }

@@ -496,3 +496,31 @@ fn several_may_be_taken_at_a_time() {
     assert_eq!(first.total(), mutator.metrics().live.now);
     drop(kept);
 }
+
+/// Wherever a search for garbage cycles stands, and what it has found: that is pending, and no longer counted.
+#[test]
+fn garbage_cycles_are_counted_until_they_are_found() {
+    #[derive(Trace, Default)]
+    struct Knot {
+        to: mimalloc_runtime::cell::RefCell<Option<Ref<Knot>>>,
+    }
+    let mutator = mutator();
+    let kept: Vec<_> = (0..10).map(|_| mutator.alloc(Knot::default()).unwrap()).collect();
+    for knot in &kept {
+        let garbage = mutator.alloc(Knot::default()).unwrap();
+        *garbage.to.borrow_mut() = Some(garbage.clone());
+        *knot.to.borrow_mut() = Some(knot.clone());
+    }
+    let mut counts = Vec::new();
+    loop {
+        let done = mutator.collect(Budget::Units(1)).is_done();
+        let mut census = mutator.census();
+        assert_eq!(census.step(Budget::Unbounded).unwrap(), Stop::Done);
+        assert_eq!(census.total(), mutator.metrics().live.now);
+        counts.push(census.total().objects);
+        if done {
+            break;
+        }
+    }
+    assert_eq!((counts[0], counts.last()), (20, Some(&10)));
+}

@@ -51,7 +51,8 @@ line is a program of its own.
                         left of earlier lines at the prompt and some 10KiB for
                         the machine itself. With `:walled` the heap also gets
                         memory of its own, which it cannot leave.
-  Ctrl-C                At once; at the prompt the next line can be typed. A
+  Ctrl-C                At its next call or jump back, or as soon as a native is
+                        done; at the prompt the next line can be typed. A
                         program that does not end by it, as it waits for input,
                         ends with the command when it is pressed again.
 

@@ -188,6 +188,40 @@ fn any_allocation_of_the_programs_may_fail() {
     }
 }
 
+/// In a wall that a script may fill the machine holds a block in reserve, which it can do without.
+#[test]
+fn the_reserve_may_be_missing() {
+    let machine = || {
+        Machine::new(Config {
+            pacing: Pacing::default(),
+            beat_bytes: 64 << 10,
+            limits: Limits::default(),
+            heap_limit: Some(HeapLimit { bytes: 32 << 20, walled: true }),
+            script_args: Vec::new(),
+            stdin: Box::new(Cursor::new(Vec::new())),
+        })
+        .unwrap()
+    };
+    let mut ended = [0, 0];
+    for nth in 1.. {
+        let mut machine = machine();
+        machine.mutator().fail_allocation(nth);
+        let (out, err) = interpret(&mut machine, PROBE);
+        let left = machine.mutator().fail_allocation(0);
+        assert!(err.is_empty() || err.starts_with("Out of memory.\n"), "{nth}: {err}");
+        assert_eq!(interpret(&mut machine, PROBE), ("ab12[1]{k: v}C instance\n".into(), "".into()), "{nth}");
+        let metrics = machine.shutdown();
+        assert_eq!((metrics.live.now.objects, metrics.in_use_bytes), (0, 0), "{nth}");
+        if left > 0 {
+            assert!(!out.is_empty());
+            break;
+        }
+        ended[usize::from(err.is_empty())] += 1;
+    }
+    // When it cannot be held again, once the script is loaded, the script runs all the same.
+    assert!(ended[0] > 10 && ended[1] >= 1, "{ended:?}");
+}
+
 /// Where the machine's source allocates: the file under `src`, and the line.
 type Point = (String, usize);
 

@@ -4,9 +4,10 @@
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::thread;
 
 use mimalloc_runtime::{Budget, Census, Mutator, Pacing, Ref, RemoteFree, Runtime, Stop, Tail, Tally, Trace};
@@ -140,7 +141,7 @@ fn raw_blocks_that_look_like_objects_are_not_counted() {
         let layout = Layout::from_size_align(size, [8, 64][index % 2]).unwrap();
         let block = mutator.allocate(layout).unwrap();
         // SAFETY: both have as many bytes as a node with its header.
-        unsafe { core::ptr::copy_nonoverlapping(Ref::as_raw(&object).as_ptr().cast::<u8>(), block.as_ptr(), 24) };
+        unsafe { ptr::copy_nonoverlapping(Ref::as_raw(&object).as_ptr().cast::<u8>(), block.as_ptr(), 24) };
         if index % 3 == 0 {
             // SAFETY: of this layout, and not used again. It may be kept at hand, and the next object must not be given it.
             unsafe { mutator.deallocate(block, layout) };
@@ -364,32 +365,51 @@ fn other_threads_may_free_raw_blocks_meanwhile() {
         // SAFETY: of the mutator that made `remote`, of this layout, and not used again.
         unsafe { remote.free(block, layout) };
     }
+    /// Where a block lies until the other thread has taken it.
+    #[derive(Default)]
+    struct Place {
+        block: AtomicPtr<Block>,
+        taken: AtomicU32,
+        is_over: AtomicBool,
+    }
     let mutator = mutator();
-    let (send, receive) = std::sync::mpsc::channel::<Block>();
     let remote = mutator.remote_free();
-    let busy = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for block in receive {
-                free(&remote, block);
-                busy.store(true, Ordering::Relaxed);
-            }
-        });
-        let mut kept = Vec::new();
-        for round in 0..20_000 / SCALE {
-            let layout = Layout::from_size_align(16 << (round % 8), 16).unwrap();
-            send.send(Block(mutator.allocate(layout).unwrap(), layout)).unwrap();
-            kept.push(node(&mutator, None, None));
-            if round % (2_000 / SCALE) == 0 {
-                assert_eq!(census(&mutator, Budget::Units(50)).total(), mutator.metrics().live.now);
+    let place = Arc::new(Place::default());
+    let theirs = Arc::clone(&place);
+    let other = thread::spawn(move || {
+        loop {
+            // Before the last block is looked for.
+            let is_over = theirs.is_over.load(Ordering::Acquire);
+            let block = theirs.block.swap(ptr::null_mut(), Ordering::Acquire);
+            if !block.is_null() {
+                // SAFETY: from a box, which was handed over with this pointer.
+                free(&remote, *unsafe { Box::from_raw(block) });
+                theirs.taken.fetch_add(1, Ordering::Relaxed);
+            } else if is_over {
+                break;
+            } else {
+                thread::yield_now();
             }
         }
-        while !busy.load(Ordering::Relaxed) {
+    });
+    let mut kept = Vec::new();
+    for round in 0..20_000 / SCALE {
+        let layout = Layout::from_size_align(16 << (round % 8), 16).unwrap();
+        let block = Box::into_raw(Box::new(Block(mutator.allocate(layout).unwrap(), layout)));
+        while place.block.compare_exchange(ptr::null_mut(), block, Ordering::Release, Ordering::Relaxed).is_err() {
             thread::yield_now();
         }
-        check(&mutator);
-        drop((send, kept));
-    });
+        kept.push(node(&mutator, None, None));
+        if round % (2_000 / SCALE) == 0 {
+            assert_eq!(census(&mutator, Budget::Units(50)).total(), mutator.metrics().live.now);
+        }
+    }
+    check(&mutator);
+    place.is_over.store(true, Ordering::Release);
+    other.join().unwrap();
+    assert_eq!(place.taken.load(Ordering::Relaxed) as usize, 20_000 / SCALE);
+    check(&mutator);
+    drop(kept);
     check(&mutator);
 }
 
@@ -416,7 +436,7 @@ fn what_earlier_mutators_left_is_not_counted() {
         for _ in 0..10 {
             let block = mutator.allocate(layout).unwrap();
             // SAFETY: as many bytes as a node with its header. Left for good.
-            unsafe { core::ptr::copy_nonoverlapping(Ref::as_raw(&kept).as_ptr().cast::<u8>(), block.as_ptr(), 24) };
+            unsafe { ptr::copy_nonoverlapping(Ref::as_raw(&kept).as_ptr().cast::<u8>(), block.as_ptr(), 24) };
         }
         drop(mutator.alloc(Refuses).unwrap());
         while catch_unwind(AssertUnwindSafe(|| mutator.collect(Budget::Unbounded))).is_err() {}

@@ -54,7 +54,7 @@ use std::collections::HashMap;
 use crate::aside::aside;
 
 use super::budget::Meter;
-use super::candidates::Candidates;
+use super::candidates::{Candidates, spread};
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
@@ -196,10 +196,15 @@ impl Pace {
         }
     }
 
+    /// The members of the last trial, and how many were garbage. `trials` is what all have come to.
+    fn found(&self, trials: Trials) -> (u64, u64) {
+        let before = self.before.get();
+        (trials.members - before.members, trials.garbage - before.garbage)
+    }
+
     /// Bytes from one trial to the next. `trials` is what they have come to.
     fn gap(&self, trials: Trials) -> u64 {
-        let before = self.before.get();
-        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
+        let (members, garbage) = self.found(trials);
         // Units are alike for both. Nobody has 2^64 / 2^20 members in a trial.
         let in_use = self.units.get() * (members - garbage + 1) / (members + 1);
         (in_use * Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
@@ -212,8 +217,7 @@ impl Pace {
     }
 
     fn end(&self, trials: Trials) {
-        let before = self.before.get();
-        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
+        let (members, garbage) = self.found(trials);
         let is_fruitful = garbage > 0 && garbage * 8 >= members;
         self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
         self.since.set(0);
@@ -233,7 +237,7 @@ impl Hasher for Addresses {
         }
     }
     fn write_usize(&mut self, address: usize) {
-        self.0 = (address as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread(address);
     }
 }
 

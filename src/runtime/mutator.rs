@@ -111,7 +111,7 @@ impl Mutator {
 
     /// What the search for garbage cycles has come to since the mutator was attached.
     pub fn trials(&self) -> Trials {
-        self.state().trials()
+        self.state().cycles().trials()
     }
 
     /// Frees dead objects, and looks for garbage cycles and frees these, for as long as `budget` admits. A safepoint.

@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 use crate::aside::is_aside;
-use crate::deferred::{Object, Route};
+use crate::deferred::{Cycles, Object, Route};
 
 use super::state::State;
 
@@ -99,13 +99,24 @@ pub(super) unsafe fn suspect(object: NonNull<Object>) {
     unsafe { State::suspect(state, object) }
 }
 
+/// The search for garbage cycles that an object is a matter of.
+///
+/// # Safety
+/// 1. `object` is an object of this thread whose memory has not been freed, and not before the last use of the result.
+unsafe fn cycles_of<'a>(object: NonNull<Object>) -> &'a Cycles {
+    // SAFETY: handed on (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object (1).
+    unsafe { state.as_ref() }.cycles()
+}
+
 /// A cell of some object of this thread is being changed that was to tell of it.
 pub(crate) fn cell_changed() {
     // Whose, it does not know.
     let mut at = STATES.get();
     // SAFETY: by THREAD null or alive.
     while let Some(state) = unsafe { at.as_ref() } {
-        state.cell_changed();
+        state.cycles().disturb();
         at = state.next.get();
     }
 }
@@ -130,11 +141,9 @@ pub(super) unsafe fn borrow(object: NonNull<Object>) -> bool {
 #[inline(never)]
 pub(super) unsafe fn revive(object: NonNull<Object>) -> bool {
     // SAFETY: not freed (1).
-    let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object.
-    let state = unsafe { state.as_ref() };
+    let cycles = unsafe { cycles_of(object) };
     // SAFETY: handed on (1); its own.
-    unsafe { state.revive(object) }
+    unsafe { cycles.revive(object) }
 }
 
 /// Tells an object's owner that a slot of it is about to be changed.
@@ -145,11 +154,9 @@ pub(super) unsafe fn revive(object: NonNull<Object>) -> bool {
 #[inline(never)]
 pub(super) unsafe fn change(object: NonNull<Object>) {
     // SAFETY: alive (1).
-    let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object.
-    let state = unsafe { state.as_ref() };
+    let cycles = unsafe { cycles_of(object) };
     // SAFETY: handed on (1); its own.
-    unsafe { state.change(object) }
+    unsafe { cycles.change(object) }
 }
 
 /// # Safety
@@ -158,11 +165,9 @@ pub(super) unsafe fn change(object: NonNull<Object>) {
 #[inline(never)]
 unsafe fn borrow_loudly(object: NonNull<Object>) -> bool {
     // SAFETY: alive (1).
-    let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object.
-    let state = unsafe { state.as_ref() };
+    let cycles = unsafe { cycles_of(object) };
     // SAFETY: handed on (1); its own.
-    unsafe { state.borrow(object) };
+    unsafe { cycles.borrow(object) };
     true
 }
 

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::aside::aside;
-use crate::deferred::{Tally, Trials};
+use crate::deferred::Tally;
 use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
@@ -70,10 +70,6 @@ impl State {
     #[inline(never)]
     pub(in crate::runtime) fn show(&self, coming: u64) {
         self.display.show(Shown { attached: self.attached.get(), metrics: self.count(coming) });
-    }
-
-    pub(in crate::runtime) fn trials(&self) -> Trials {
-        self.pending.cycles().trials()
     }
 
     pub(in crate::runtime) fn watch(&self) -> Watch {

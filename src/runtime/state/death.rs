@@ -4,7 +4,7 @@ use core::any::Any;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::{Budget, Large, Meter, Object, Route, Tally};
+use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Tally};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::thread;
@@ -51,36 +51,9 @@ impl State {
         }
     }
 
-    /// Takes note of an object of which a slot is about to be changed.
-    ///
-    /// # Safety
-    /// 1. `object`, which is this state's, is alive.
-    pub(in crate::runtime) unsafe fn change(&self, object: NonNull<Object>) {
-        // SAFETY: handed on (1).
-        unsafe { self.pending.cycles().change(object) }
-    }
-
-    /// Takes a reference to an object that is a member of a trial, unless it has been found to be garbage.
-    ///
-    /// # Safety
-    /// 1. `object`, which is this state's, has not died.
-    pub(in crate::runtime) unsafe fn revive(&self, object: NonNull<Object>) -> bool {
-        // SAFETY: handed on (1).
-        unsafe { self.pending.cycles().revive(object) }
-    }
-
-    /// Takes note of a cell that is being changed, perhaps of an object of this state.
-    pub(in crate::runtime) fn cell_changed(&self) {
-        self.pending.cycles().disturb();
-    }
-
-    /// Takes note of an object that is borrowed mutably.
-    ///
-    /// # Safety
-    /// 1. `object`, which is this state's, is alive.
-    pub(in crate::runtime) unsafe fn borrow(&self, object: NonNull<Object>) {
-        // SAFETY: handed on (1).
-        unsafe { self.pending.cycles().borrow(object) }
+    /// The search for garbage cycles among this state's objects.
+    pub(in crate::runtime) fn cycles(&self) -> &Cycles {
+        self.pending.cycles()
     }
 
     /// The rest of `retire`, out of line so that a leaf's death needs no frame.

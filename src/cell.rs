@@ -30,7 +30,7 @@
 use core::cell::{BorrowError, BorrowMutError, Ref, RefMut};
 use core::{cell, fmt, mem};
 
-use crate::deferred::{Slots, Trace, Tracer, has_slots};
+use crate::deferred::{Slots, Trace, Tracer, trace_cell, trace_ref_cell};
 use crate::runtime::cell_changed;
 
 /// Whether a change is to be told.
@@ -57,13 +57,12 @@ impl Watch {
         cell_changed();
     }
 
-    /// A visit of the value.
+    /// The value is being looked at.
     #[inline(always)]
-    fn trace<T: Trace>(&self, value: &T, tracer: &mut Tracer<'_>) {
+    fn begin(&self, tracer: &mut Tracer<'_>) {
         if tracer.watches() {
             self.0.set(true);
         }
-        value.trace(tracer);
     }
 }
 
@@ -241,11 +240,7 @@ unsafe impl<T: Trace> Trace for Cell<T> {
     const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        if const { has_slots::<T>() } {
-            // SAFETY: what a cell holds is only ever borrowed through a `&mut` to the cell, which nobody has (1), and no code runs
-            // that could change it (5).
-            self.watch.trace(unsafe { &*self.value.as_ptr() }, tracer);
-        }
+        trace_cell(&self.value, tracer, |tracer| self.watch.begin(tracer));
     }
     unsafe fn drop_residue(&mut self) {
         // SAFETY: not used again (1).
@@ -260,16 +255,7 @@ unsafe impl<T: Trace> Trace for RefCell<T> {
     const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        if const { !has_slots::<T>() } {
-        } else if tracer.is_dying() {
-            // SAFETY: dead, so no `RefMut` is left that was not forgotten, and no code runs that could change it (5).
-            unsafe { &*self.value.as_ptr() }.trace(tracer);
-        } else {
-            match self.value.try_borrow() {
-                Ok(value) => self.watch.trace(&*value, tracer),
-                Err(_) => tracer.busy(),
-            }
-        }
+        trace_ref_cell(&self.value, tracer, |tracer| self.watch.begin(tracer));
     }
     unsafe fn drop_residue(&mut self) {
         // SAFETY: not used again (1).

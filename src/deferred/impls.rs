@@ -64,12 +64,7 @@ unsafe impl<T: Trace> Trace for Cell<T> {
     const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        if const { has_slots::<T>() } {
-            tracer.unwatched();
-            // SAFETY: what a cell holds is only ever borrowed through a `&mut` to the cell, which nobody has (1), and no code runs
-            // that could change it (5).
-            unsafe { &*self.as_ptr() }.trace(tracer);
-        }
+        trace_cell(self, tracer, |tracer| tracer.unwatched());
     }
     unsafe fn drop_residue(&mut self) {
         // SAFETY: not used again (1).
@@ -84,19 +79,7 @@ unsafe impl<T: Trace> Trace for RefCell<T> {
     const ACYCLIC: bool = T::ACYCLIC;
     #[inline(always)]
     fn trace(&self, tracer: &mut Tracer<'_>) {
-        if const { !has_slots::<T>() } {
-        } else if tracer.is_dying() {
-            // SAFETY: dead, so no `RefMut` is left that was not forgotten, and no code runs that could change it (5).
-            unsafe { &*self.as_ptr() }.trace(tracer);
-        } else {
-            match self.try_borrow() {
-                Ok(value) => {
-                    tracer.unwatched();
-                    value.trace(tracer);
-                }
-                Err(_) => tracer.busy(),
-            }
-        }
+        trace_ref_cell(self, tracer, |tracer| tracer.unwatched());
     }
     unsafe fn drop_residue(&mut self) {
         // SAFETY: not used again (1).
@@ -104,7 +87,36 @@ unsafe impl<T: Trace> Trace for RefCell<T> {
     }
 }
 
-pub(crate) const fn has_slots<T: Trace>() -> bool {
+/// The `trace` of a cell. `look` is called first if there is anything to be looked at.
+#[inline(always)]
+pub(crate) fn trace_cell<T: Trace>(cell: &Cell<T>, tracer: &mut Tracer<'_>, look: impl FnOnce(&mut Tracer<'_>)) {
+    if const { has_slots::<T>() } {
+        look(tracer);
+        // SAFETY: what a cell holds is only ever borrowed through a `&mut` to the cell, which nobody has (1), and no code runs
+        // that could change it (5).
+        unsafe { &*cell.as_ptr() }.trace(tracer);
+    }
+}
+
+/// The `trace` of a cell that may be borrowed. `look` is called first if it is not dead, and can be looked at.
+#[inline(always)]
+pub(crate) fn trace_ref_cell<T: Trace>(cell: &RefCell<T>, tracer: &mut Tracer<'_>, look: impl FnOnce(&mut Tracer<'_>)) {
+    if const { !has_slots::<T>() } {
+    } else if tracer.is_dying() {
+        // SAFETY: dead, so no `RefMut` is left that was not forgotten, and no code runs that could change it (5).
+        unsafe { &*cell.as_ptr() }.trace(tracer);
+    } else {
+        match cell.try_borrow() {
+            Ok(value) => {
+                look(tracer);
+                value.trace(tracer);
+            }
+            Err(_) => tracer.busy(),
+        }
+    }
+}
+
+const fn has_slots<T: Trace>() -> bool {
     !matches!(T::SLOTS, Slots::Fixed(0))
 }
 

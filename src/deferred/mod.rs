@@ -30,7 +30,7 @@ pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use budget::Meter;
 pub(crate) use cycles::Cycles;
-pub(crate) use impls::{drop_items, has_slots};
+pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::Quick;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;

@@ -28,6 +28,10 @@
 //! both. Nothing has to be said of roots. Fields that change while others refer to the object belong into a cell of [`cell`], which tell
 //! of changes; a type that is in no cycles is marked `#[trace(acyclic)]` and costs nothing.
 //!
+//! **Weak references and finalizers.** A [`Weak`] reference leads to an object for as long as it lives and does not keep it alive; a [`WeakSet`] is
+//! a table of such for interning, and an [`EphemeronMap`] notes something of an object that lives no longer than the object does. A
+//! finalizer ([`Finalize`], [`Ref::set_finalizer`]) runs once, at a safepoint, when the object has become garbage. Both cost nothing to objects without.
+//!
 //! **Heartbeats.** A mutator beats once for so many bytes allocated, 64 KiB by default: a clock that shows the same time on
 //! every machine, in every build, with either engine. [`Mutator::on_beat`] listens to it, and a deadline in beats
 //! ([`Mutator::set_deadline`]) ends a program at the same place wherever it runs.
@@ -86,6 +90,7 @@
 //! | step observer, [`Mutator::observe_steps`] | after each collection step, wherever that ran | yes; these steps are not told | only where that is not borrowed ² | waits ³; the observer stays | `a_step_observer_…` |
 //! | a field's `Drop` | within a collection step; under [`Schedule::Eager`], and when the mutator is gone, that is in the drop of a reference | its own mutator: [`Stop::Busy`]; others: yes | only where that is not borrowed ² | waits ³; all else is freed. With the mutator gone: comes out of the drop of the reference | `a_drop_within_…`, `lost`, `orders` |
 //! | deferred-free handler, [`register_deferred_free`] | at a poll or safepoint ⁴ | yes | no: the poll borrows it | comes out of that poll or safepoint, when all handlers have been told | `a_deferred_free_handler_…`, `handlers` |
+//! | finalizer, [`Finalize`] | at a poll or safepoint ⁴, so many at each; in [`run_finalizers`](Mutator::run_finalizers) and [`detach`](Mutator::detach) | yes | no: it is borrowed, or on its way out | waits ³; the object goes all the same | `finalizers` |
 //! | request, [`Interrupter::run_at_safepoint`] | at a poll or safepoint ⁴ | yes | no: the poll borrows it | comes out of that poll or safepoint, when all requests have run | `a_request_…`, `interrupt` |
 //! | message handler, [`engine::on_message`] | at a poll or safepoint ⁴, or in [`engine::deliver_messages`] | yes | in `deliver_messages` alone, as a safepoint borrows it | comes out of that call, when everyone has been told | `tests/engine.rs` |
 //!
@@ -113,6 +118,8 @@
 //! | setting up | [`Runtime`], [`Builder`], [`Latency`], [`Attach`], [`Mutator`], [`Detached`]; [`Error`], [`ErrorKind`] |
 //! | objects | [`Ref`], [`Tail`], [`Untyped`], [`OutOfMemory`], [`GrowError`]; [`Trace`](trait@Trace), [`Tracer`], [`Slots`], [`Residue`] |
 //! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
+//! | weak references | [`Weak`], [`Ref::downgrade`], [`WeakSet`], [`EphemeronMap`]; [`raw::downgrade`], [`raw::upgrade`] |
+//! | finalizers | [`Finalize`], [`Mutator::alloc_finalized`], [`Ref::set_finalizer`], [`FinalizerError`], [`Mutator::run_finalizers`], [`Mutator::finalizers`], [`Finalizers`] |
 //! | garbage cycles | [`cell`], [`Tracer::unwatched`], [`raw::changing`], [`Mutator::trials`], [`Trials`] |
 //! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
@@ -159,6 +166,7 @@ mod error;
 pub mod export;
 mod fallible;
 mod heartbeat;
+mod linear;
 mod lock;
 mod registry;
 mod runtime;
@@ -175,9 +183,10 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, Census, ChargingAlloc, Detached, EngineCalls, GrowError, Interrupted, Interrupter, Ladder,
-    Latency, Live, Metrics, Mutator, Pressure, PressureLevel, Ref, RemoteFree, Rung, Runtime, RuntimeMetrics,
-    SizeCount, Step, Steps, Subscription, Tail, TypeCount, Untyped, Walls, Watch, When, raw,
+    Attach, Builder, Cause, Census, ChargingAlloc, Detached, EngineCalls, EphemeronMap, Finalize, FinalizerError,
+    Finalizers, GrowError, Interrupted, Interrupter, Ladder, Latency, Live, Metrics, Mutator, Pressure, PressureLevel,
+    Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, SizeCount, Step, Steps, Subscription, Tail, TypeCount, Untyped,
+    Walls, Watch, Weak, WeakSet, When, raw,
 };
 
 #[cfg(feature = "derive")]

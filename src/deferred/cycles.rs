@@ -11,8 +11,10 @@
 //!    counts as an *inner* one.
 //! 3. *Scan*: a member with more references than inner ones is in use, and so is all that it leads to: *black*.
 //! 4. *Sweep*: black members leave the trial. The grey ones are suspected to be garbage.
-//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless all of the above happened in one step.
-//! 6. *Condemn*: they are garbage. They are taken apart as dead objects are, and last their memory is freed.
+//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless all of the above happened in one step. They are garbage.
+//! 6. *Seek*: if one of them has a finalizer, they are *spared*: all weak references to any of them are cleared, the finalizers are queued, each with
+//!    a reference to its object, and the trial ends. When finalizers have given these up, their objects are candidates again.
+//! 7. *Condemn*: they are taken apart as dead objects are, and last their memory is freed.
 //!
 //! Counts are never touched by a trial, so it can be left at any point and given up at any point. What it notes stands in spare bits of
 //! the headers (`object`), save references from within beyond 126 to one object, which stand in a map, and the list of members.
@@ -53,6 +55,7 @@ use std::collections::HashMap;
 
 use crate::aside::aside;
 
+use super::attached::Attachment;
 use super::budget::Meter;
 use super::candidates::{Candidates, spread};
 use super::list::{Full, List};
@@ -87,6 +90,10 @@ enum Phase {
         next: Next,
     },
     Check,
+    /// Is there a finalizer?
+    Seek,
+    /// There is.
+    Spare,
     Condemn,
     /// The drain takes the members apart.
     TakeApart,
@@ -425,7 +432,7 @@ impl Cycles {
         let word = header.word();
         let is_found = match self.phase.get() {
             Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
-            phase => phase == Phase::Condemn,
+            phase => matches!(phase, Phase::Seek | Phase::Spare | Phase::Condemn),
         };
         if word.colour() == Colour::Condemned || is_found && word.colour() == Colour::Grey {
             return false;
@@ -577,10 +584,12 @@ impl Cycles {
                 Phase::Trim { next } => {
                     meter.searched(1);
                     if self.members.borrow_mut().trim(self.kept.get()) {
-                        self.after_sweep(next);
+                        self.after_sweep(pending, next);
                     }
                 }
-                Phase::Check => self.check(meter),
+                Phase::Check => self.check(pending, meter),
+                Phase::Seek => self.seek(pending, meter),
+                Phase::Spare => self.spare(pending, meter),
                 Phase::Condemn => self.condemn(pending, meter),
                 // SAFETY: 1.
                 Phase::GiveUp => unsafe { self.give_up(pending, memory, meter) },
@@ -670,10 +679,10 @@ impl Cycles {
         self.cursor.set(0);
     }
 
-    /// Follows references of a member. True if all of them have been.
+    /// Follows references of a member. True if all of them have been. Those to its attachments come with the last slot.
     ///
     /// A panic of its `trace` passes through, and leaves the member black.
-    fn follow(&self, object: NonNull<Object>, look: &mut dyn Look, meter: &mut Meter) -> bool {
+    fn follow(&self, pending: &Pending, object: NonNull<Object>, look: &mut dyn Look, meter: &mut Meter) -> bool {
         self.hand.set(Some(object));
         // SAFETY: by MEMBERS not freed, and the caller has seen that it is alive.
         let header = unsafe { header(object) };
@@ -696,11 +705,17 @@ impl Cycles {
         // SAFETY: an object of this type, alive and whole. Nobody has borrowed it mutably: `Ref::get_mut` makes it black.
         unsafe { (info.trace)(object, &mut tracer) }
         let (cut, cursor) = (tracer.is_cut(), tracer.cursor());
+        drop(tracer);
         core::mem::forget(guard);
         meter.searched((cursor - from) as u64);
         self.cursor.set(cursor);
         if !cut {
             self.put_down();
+            // SAFETY: by MEMBERS not freed.
+            for attachment in unsafe { pending.attachments().of(object) }.into_iter().flatten() {
+                // SAFETY: alive by HOSTS.
+                unsafe { look.reference(attachment) }
+            }
         }
         !cut
     }
@@ -725,7 +740,7 @@ impl Cycles {
             failed: false,
             joined: 0,
         };
-        self.follow(object, &mut look, meter);
+        self.follow(pending, object, &mut look, meter);
         let Marking { busy, failed, joined, .. } = look;
         self.count(|trials| trials.members += joined);
         if busy {
@@ -804,7 +819,7 @@ impl Cycles {
             busy: false,
             failed: false,
         };
-        let done = self.follow(object, &mut look, meter);
+        let done = self.follow(pending, object, &mut look, meter);
         let Scanning { busy, failed, .. } = look;
         if done || busy {
             self.put_down();
@@ -870,7 +885,7 @@ impl Cycles {
         unsafe { self.dismiss(pending, memory, object, meter) }
     }
 
-    fn after_sweep(&self, next: Next) {
+    fn after_sweep(&self, pending: &Pending, next: Next) {
         if self.kept.get() == 0 {
             self.verifying.set(false);
             self.end(Phase::Idle);
@@ -882,8 +897,13 @@ impl Cycles {
         self.enter_phase(match next {
             Next::Recount => Phase::Mark,
             Next::Check => Phase::Check,
-            Next::Condemn => Phase::Condemn,
+            Next::Condemn => Cycles::after_proof(pending),
         });
+    }
+
+    /// The members are garbage.
+    fn after_proof(pending: &Pending) -> Phase {
+        if pending.attachments().finalizers() > 0 { Phase::Seek } else { Phase::Condemn }
     }
 
     fn end(&self, phase: Phase) {
@@ -893,7 +913,7 @@ impl Cycles {
     }
 
     /// Looks at one member for the last time.
-    fn check(&self, meter: &mut Meter) {
+    fn check(&self, pending: &Pending, meter: &mut Meter) {
         let members = self.members.borrow();
         if self.disturbed.get() {
             drop(members);
@@ -901,7 +921,7 @@ impl Cycles {
         }
         if self.at.get() == members.len() {
             drop(members);
-            return self.enter_phase(Phase::Condemn);
+            return self.enter_phase(Cycles::after_proof(pending));
         }
         let object = members.get(self.at.get());
         self.at.set(self.at.get() + 1);
@@ -913,23 +933,63 @@ impl Cycles {
         }
     }
 
-    /// Condemns one member.
-    fn condemn(&self, pending: &Pending, meter: &mut Meter) {
+    /// The next member of those that were proven to be garbage; `None` at the end.
+    fn next_proven(&self, meter: &mut Meter) -> Option<NonNull<Object>> {
         self.verifying.set(false);
         let members = self.members.borrow();
-        if self.at.get() == members.len() {
-            drop(members);
-            return self.end(Phase::TakeApart);
-        }
-        let object = members.get(self.at.get());
+        let object = (self.at.get() < members.len()).then(|| members.get(self.at.get()))?;
         self.at.set(self.at.get() + 1);
         meter.searched(1);
+        Some(object)
+    }
+
+    /// Looks for a finalizer at one member.
+    fn seek(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else { return self.enter_phase(Phase::Condemn) };
+        // SAFETY: by MEMBERS not freed.
+        let word = unsafe { header(object) }.word();
+        // SAFETY: by MEMBERS not freed.
+        if is_grey(word) && unsafe { pending.attachments().of(object) }[Attachment::Finalizer as usize].is_some() {
+            self.enter_phase(Phase::Spare);
+        }
+    }
+
+    /// Parts one member from its attachments, and queues its finalizer. None of them is due before all are: what a finalizer reaches has no weak
+    /// references any more.
+    fn spare(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else {
+            pending.attachments().all_found();
+            // Without the finalizers they are garbage still.
+            self.news.set(self.news.get() + 1);
+            return self.enter_phase(Phase::GiveUp);
+        };
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
-        let word = header.word();
-        if !is_grey(word) {
+        if !is_grey(header.word()) {
             return;
         }
+        // SAFETY: by MEMBERS of this mutator; alive.
+        if let Some(finalizer) = unsafe { pending.part(object) } {
+            header.retain();
+            // SAFETY: just taken; with a reference to each.
+            unsafe { pending.attachments().find(finalizer, object) };
+        }
+        // Not tried in vain.
+        header.set_word(header.word().with_colour(Colour::Black));
+    }
+
+    /// Condemns one member.
+    fn condemn(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else { return self.end(Phase::TakeApart) };
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if !is_grey(header.word()) {
+            return;
+        }
+        // SAFETY: by MEMBERS of this mutator; alive.
+        let finalizer = unsafe { pending.part(object) };
+        debug_assert!(finalizer.is_none(), "what has a finalizer is spared, and nobody can give it one since");
+        let word = header.word();
         // Uncounted, so that what refers to it from within can be given up like any reference.
         header.set_word(word.with_count(0).with_colour(Colour::Condemned).with_inner(0));
         // SAFETY: of its own type, whole.

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lock::Mutex;
 
+use super::attached::Attachment;
 use super::object::{Flags, OBJECT_ALIGN, Object};
 use super::pending::{Pending, WHOLE};
 use super::size::{SMALL, counted};
@@ -31,6 +32,8 @@ pub struct TypeInfo {
     pub(crate) quick: Quick,
     /// What a new object's header has besides its type and its count.
     pub(crate) flags: Flags,
+    /// What objects of the type are attached to others for. Then their value begins with a [`Link`](super::attached::Link).
+    pub(crate) attachment: Option<Attachment>,
 }
 
 /// What an object of a simple type takes: no more than [`WHOLE`] slots, no residue, a small block of one size. Most
@@ -268,6 +271,7 @@ mod tests {
                 drop_residue: None,
                 quick: Quick::NONE,
                 flags: Quick::NONE.flags(false),
+                attachment: None,
             };
             find_or_add(TypeId::of::<[u8; N]>(), &info, home)
         }

@@ -18,7 +18,7 @@ pub(super) struct List {
 
 /// No memory for another chunk.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(crate) struct Full;
 
 impl List {
     pub(super) fn len(&self) -> usize {

@@ -6,6 +6,7 @@
 //! count its referent down, and once all slots are done free the object. Nothing recurses; an object is left and resumed
 //! in the middle of its slots.
 
+mod attached;
 mod budget;
 mod candidates;
 mod cycles;
@@ -28,10 +29,12 @@ pub use pending::SLACK_UNITS;
 pub use size::counted_bytes;
 pub use trace::{Residue, Slots, Trace, Tracer};
 
+pub(crate) use attached::{Attachment, Link};
 pub(crate) use budget::Meter;
 pub(crate) use cycles::Cycles;
 pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::Quick;
+pub(crate) use list::Full;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
 pub(crate) use pending::{Large, Memory, Pending, Route, Search};

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!         63          48 47 46    45 44 43    42 41         40      39    38     37..32                    31..0
-//! alive  |   type : 16  | 0| 0     | age | colour | buffered | armed | plain | leaf | size / 16 - 1 |  count : 32  |
-//! in a trial            | 0| 0     |  "  |    "   |    "     |   "   |   0   |    inner count : 7    |  count : 32  |
+//! alive  |   type : 16  | 0| hosts | age | colour | buffered | armed | plain | leaf | size / 16 - 1 |  count : 32  |
+//! in a trial            | 0|   "   |  "  |    "   |    "     |   "   |   0   |    inner count : 7    |  count : 32  |
 //! dead   |   type : 16  | 1| held | husk | moved |          address of the next dead object / 16 : 44            |
 //! ```
 //!
@@ -12,6 +12,8 @@
 //!
 //! A *plain* object is a simple one ([`Quick`](super::kind::Quick)) of whose death nothing is to be told: `size` is what is counted for it, and `leaf` says
 //! that it has no slots. So the death of most objects has nothing to look up.
+//!
+//! An object that *hosts* has attachments ([`attached`](super::attached)), which are to be told of its death; it is not plain.
 //!
 //! The rest is about cycles ([`cycles`](super::cycles)). An object whose type may be part of one is *armed*: a release that leaves it alive
 //! makes it a candidate, which is *buffered* and no longer armed. `colour` says what a trial thinks of it, `age` how often it was
@@ -67,6 +69,8 @@ const AGE_SHIFT: u32 = 44;
 const AGE: u64 = 0b11 << AGE_SHIFT;
 const TYPE_SHIFT: u32 = 48;
 const DEAD: u64 = 1 << 47;
+/// Of a live object.
+const HOSTS: u64 = 1 << 46;
 /// Of a dead object.
 const HELD: u64 = 1 << 46;
 const HUSK: u64 = 1 << 45;
@@ -165,11 +169,30 @@ impl Word {
         self.0 & (0xffff << TYPE_SHIFT | HELD)
     }
 
-    /// Whether there is one reference, and the object is neither a candidate nor a member of a trial.
+    /// Whether there is one reference, and the object is neither a candidate nor a member of a trial, and has no attachments.
     #[inline(always)]
     pub(crate) const fn is_quietly_unique(self) -> bool {
         debug_assert!(!self.is_dead());
-        self.0 & (u32::MAX as u64 | BUFFERED | COLOUR) == 1
+        self.0 & (u32::MAX as u64 | BUFFERED | COLOUR | HOSTS) == 1
+    }
+
+    /// Whether it has attachments.
+    #[inline(always)]
+    pub(crate) const fn hosts(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & HOSTS != 0
+    }
+
+    /// The same object with attachments.
+    pub(crate) const fn hosting(self) -> Word {
+        Word(self.0 & !PLAIN | HOSTS)
+    }
+
+    /// The same object without attachments. `flags` are its type's.
+    pub(crate) const fn not_hosting(self, flags: Flags) -> Word {
+        let word = Word(self.0 & !HOSTS);
+        // In a trial, what stands where a plain object has its size is a count.
+        if let Colour::None = word.colour() { Word(word.0 | flags.0 & PLAIN) } else { word }
     }
 
     /// Whether it is in the buffer of candidates.
@@ -234,7 +257,8 @@ impl Word {
     /// Out of the trial.
     #[inline(always)]
     pub(crate) const fn out_of_trial(self, flags: Flags) -> Word {
-        Word(self.0 & !(COLOUR | INNER) | flags.0 & !ARMED)
+        let not_now = if self.hosts() { ARMED | PLAIN } else { ARMED };
+        Word(self.0 & !(COLOUR | INNER) | flags.0 & !not_now)
     }
 
     #[inline(always)]
@@ -491,6 +515,23 @@ mod tests {
                 assert_eq!(dead.link(), link);
                 assert_eq!(dead.key(), TypeKey::new(key));
             }
+        }
+    }
+
+    /// Whatever it goes through while it has attachments, it is what it was when it has them no more.
+    #[test]
+    fn an_object_that_hosts_is_not_plain_until_it_does_no_more() {
+        for flags in [Flags::new(0, false, true), Flags::new(48, true, false), Flags::new(1024, false, true)] {
+            let word = Word::alive(KEY, flags);
+            let hosting = word.hosting();
+            assert!(hosting.hosts() && !hosting.is_plain() && !hosting.is_dead() && !hosting.is_quietly_unique());
+            assert_eq!(hosting.not_hosting(flags), word);
+            let tried = hosting.grey(MOST_INNER);
+            assert_eq!((tried.inner(), tried.hosts()), (MOST_INNER, true));
+            assert_eq!(tried.out_of_trial(flags), hosting);
+            assert_eq!(tried.not_hosting(flags).out_of_trial(flags), word);
+            assert_eq!(tried.not_hosting(flags).inner(), MOST_INNER);
+            assert_eq!(word.grey(3).hosting().out_of_trial(flags).not_hosting(flags), word);
         }
     }
 

@@ -3,10 +3,11 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use super::attached::{Attachment, Attachments};
 use super::budget::{Meter, Tally};
 use super::cycles::{ABANDONED, Cycles, is_condemned};
 use super::kind::TypeInfo;
-use super::object::{Colour, OLDEST, Object, Word};
+use super::object::{Colour, Death, OLDEST, Object, Word};
 use super::size::counted;
 use super::trace::{Slots, Tracer};
 
@@ -120,6 +121,7 @@ pub(crate) struct Pending {
     /// Given up because their `trace` panicked twice at one slot.
     abandoned: Cell<Tally>,
     cycles: Cycles,
+    attachments: Attachments,
 }
 
 impl Tally {
@@ -172,11 +174,16 @@ impl Pending {
             large_tally: Cell::new(NONE),
             abandoned: Cell::new(NONE),
             cycles,
+            attachments: Attachments::new(),
         }
     }
 
     pub(crate) fn cycles(&self) -> &Cycles {
         &self.cycles
+    }
+
+    pub(crate) fn attachments(&self) -> &Attachments {
+        &self.attachments
     }
 
     /// What is dead and not freed, large blocks included.
@@ -295,8 +302,8 @@ impl Pending {
         }
     }
 
-    /// Queues an object whose size its type must say, or that is a member of a trial. Out of line: the way of plain objects needs
-    /// no frame then.
+    /// Queues an object whose size its type must say, that is a member of a trial, or that has attachments. Out of line: the way of plain
+    /// objects needs no frame then. One with a finalizer is not queued: the finalizer has the last reference from now on.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
@@ -304,6 +311,14 @@ impl Pending {
     unsafe fn push_looked_up(&self, object: NonNull<Object>) {
         // SAFETY: dead, not freed (1).
         let header = unsafe { header(object) };
+        // SAFETY: not queued (1).
+        if let Some(finalizer) = unsafe { self.part(object) } {
+            if header.word().colour() != Colour::None {
+                self.cycles.member_died(header.word());
+            }
+            // SAFETY: just taken; both references are ours to give.
+            return unsafe { self.attachments.queue(finalizer, object) };
+        }
         // SAFETY: as above, of this type, its value untouched.
         let bytes = unsafe { counted_bytes(header.info(), object) };
         let word = header.word();
@@ -312,6 +327,70 @@ impl Pending {
         if word.colour() != Colour::None {
             self.cycles.member_died(word);
             header.set_word(header.word().held());
+        }
+    }
+
+    /// Attaches an object to another one, its host, which takes over a counted reference to it.
+    ///
+    /// # Panics
+    /// If `host` is itself an attachment, or nothing was [prepared](Attachments::prepare).
+    ///
+    /// # Safety
+    /// 1. Both are alive, of this queue; the caller gives up a reference to `attachment`, which is one, attached to nothing.
+    /// 2. The host has none of its kind.
+    pub(crate) unsafe fn attach(&self, host: NonNull<Object>, attachment: NonNull<Object>) {
+        // SAFETY: alive (1). It is about to have a slot more.
+        unsafe { self.cycles.change(host) };
+        // SAFETY: alive (1).
+        let (leads_on, header) = (unsafe { header(attachment) }.word().is_cyclic(), unsafe { header(host) });
+        if leads_on && !header.word().is_cyclic() {
+            // Its type is not in cycles by itself.
+            header.set_word(header.word().armed());
+        }
+        // SAFETY: handed on (1, 2).
+        unsafe { self.attachments.attach(host, attachment) }
+    }
+
+    /// Takes the attachment of one kind off a host. The caller owns the reference to it.
+    ///
+    /// # Safety
+    /// 1. `host` is alive and of this queue.
+    pub(crate) unsafe fn detach(&self, host: NonNull<Object>, kind: Attachment) -> Option<NonNull<Object>> {
+        // SAFETY: alive (1). It has a slot less.
+        unsafe { self.cycles.change(host) };
+        // SAFETY: not queued, as it is alive (1).
+        let taken = unsafe { self.attachments.take(host, &[kind]) };
+        taken[kind as usize]
+    }
+
+    /// Takes all attachments off an object that has become garbage: its weak references refer to nothing from now on. Returns the finalizer,
+    /// with its reference.
+    ///
+    /// # Safety
+    /// 1. `host` is of this queue and has not been queued.
+    pub(super) unsafe fn part(&self, host: NonNull<Object>) -> Option<NonNull<Object>> {
+        const ALL: [Attachment; 3] = [Attachment::Weak, Attachment::Key, Attachment::Finalizer];
+        // SAFETY: handed on (1).
+        let [weak, key, finalizer] = unsafe { self.attachments.take(host, &ALL) };
+        for attachment in [weak, key].into_iter().flatten() {
+            // SAFETY: the host's own reference, which is ours now; of this queue as the host is.
+            unsafe { self.release(attachment) }
+        }
+        finalizer
+    }
+
+    /// Gives up a reference.
+    ///
+    /// # Safety
+    /// 1. `object` is alive and of this queue, and the caller owns a reference to it.
+    unsafe fn release(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        match unsafe { header(object) }.release() {
+            Death::Alive => {}
+            // SAFETY: alive, just released, and of this queue (1).
+            Death::Suspected => unsafe { self.suspect(object) },
+            // SAFETY: the last reference was just given up.
+            Death::Died => unsafe { self.push(object) },
         }
     }
 

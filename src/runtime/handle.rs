@@ -47,7 +47,7 @@ pub(super) struct Allocation<T> {
 /// # Safety
 /// 1. `object` is an object of type `T`.
 #[inline(always)]
-unsafe fn value<T>(object: NonNull<Object>) -> NonNull<T> {
+pub(super) unsafe fn value<T>(object: NonNull<Object>) -> NonNull<T> {
     let place = object.cast::<Allocation<T>>().as_ptr();
     // SAFETY: within the object (1).
     let value = unsafe { &raw mut (*place).value };
@@ -94,6 +94,7 @@ unsafe impl<T: Trace> Managed for T {
         drop_residue: if T::RESIDUE { Some(drop_residue::<T>) } else { None },
         quick: quick::<T>(),
         flags: quick::<T>().flags(!T::ACYCLIC),
+        attachment: None,
     };
 }
 
@@ -142,7 +143,7 @@ impl<T: ?Sized> Ref<T> {
 }
 
 impl<T: Trace> Ref<T> {
-    /// The value, if this is the only reference to it.
+    /// The value, if this is the only reference to it, and there is no [`Weak`](crate::Weak) one.
     #[inline]
     pub fn get_mut(this: &mut Ref<T>) -> Option<&mut T> {
         // SAFETY: REF.

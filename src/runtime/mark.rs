@@ -28,6 +28,7 @@ macro_rules! mark {
                 drop_residue: None,
                 quick: Quick::NONE,
                 flags: Quick::NONE.flags(false),
+                attachment: None,
             };
         }
     )*};

@@ -1,8 +1,11 @@
 //! Runtimes, mutators and their heaps: the glue between the engine, the heartbeat and bounded freeing.
 
+mod attachment;
 mod census;
 #[cfg(test)]
 mod engine_blocks;
+mod ephemeron;
+mod finalizer;
 mod global;
 mod handle;
 mod heap;
@@ -27,9 +30,13 @@ mod thread;
 mod walk;
 mod wall;
 mod watch;
+mod weak;
+mod weak_set;
 mod words;
 
 pub use census::{Census, SizeCount, TypeCount};
+pub use ephemeron::EphemeronMap;
+pub use finalizer::{Finalize, FinalizerError, Finalizers};
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
@@ -45,3 +52,5 @@ pub use tail::{GrowError, Tail};
 pub(crate) use thread::cell_changed;
 pub use wall::Walls;
 pub use watch::Watch;
+pub use weak::Weak;
+pub use weak_set::WeakSet;

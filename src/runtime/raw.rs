@@ -10,7 +10,8 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::{Colour, CountState, Death, Managed, Object, TypeKey};
+use crate::deferred::{Colour, CountState, Death, Link, Managed, Object, TypeKey};
+use crate::error::OutOfMemory;
 
 use super::thread;
 
@@ -61,6 +62,49 @@ pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
     }
     header.retain();
     true
+}
+
+/// The cell of an object, which stands for it where it is referred to weakly ([`Weak`](crate::Weak)), with a reference to it for the caller. It is an object
+/// that is counted and traced like any other, and outlives the one that it stands for.
+///
+/// # Errors
+/// [`OutOfMemory`], if the object has none yet.
+///
+/// # Panics
+/// If `object` is itself a cell.
+///
+/// # Safety
+/// 1. `object` is alive.
+pub unsafe fn downgrade(object: NonNull<Object>) -> Result<NonNull<Object>, OutOfMemory> {
+    // SAFETY: alive (1).
+    let owner = unsafe { thread::owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object (1).
+    let state = unsafe { owner.as_ref() };
+    // SAFETY: handed on (1); its own.
+    unsafe { state.weak_cell(object) }
+}
+
+/// What a cell stands for.
+///
+/// # Safety
+/// 1. `cell` is from [`downgrade`], and alive.
+#[inline(always)]
+pub(super) unsafe fn referent(cell: NonNull<Object>) -> Option<NonNull<Object>> {
+    // SAFETY: an attachment, alive (1).
+    let link = unsafe { Link::of(cell) };
+    link.host()
+}
+
+/// The object that a cell stands for, with a reference to it for the caller, unless it has become garbage as far as is known.
+///
+/// # Safety
+/// 1. `cell` is from [`downgrade`], and alive.
+#[inline]
+pub unsafe fn upgrade(cell: NonNull<Object>) -> Option<NonNull<Object>> {
+    // SAFETY: handed on (1).
+    let object = unsafe { referent(cell) }?;
+    // SAFETY: HOSTS: not freed.
+    unsafe { try_retain(object) }.then_some(object)
 }
 
 /// To be called before a reference in a slot of `object` is replaced, taken out or put in, by a VM that keeps references in places of

@@ -127,6 +127,7 @@ unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
         drop_residue: if H::RESIDUE || E::RESIDUE { Some(drop_residue::<H, E>) } else { None },
         quick: Quick::NONE,
         flags: Quick::NONE.flags(!(H::ACYCLIC && E::ACYCLIC)),
+        attachment: None,
     };
 }
 
@@ -254,7 +255,8 @@ impl Mutator {
     ///
     /// # Errors
     /// All give the object back as it was.
-    /// - [`GrowError::Shared`]: there are other references, which a move would leave behind.
+    /// - [`GrowError::Shared`]: there are other references, weak ones included, which a move would leave behind; or the object is the key of
+    ///   an [`EphemeronMap`](crate::EphemeronMap).
     /// - [`GrowError::Foreign`]: it is an object of another mutator of this thread.
     /// - [`GrowError::OutOfMemory`] as for [`alloc`](Mutator::alloc); also when the size is not representable.
     ///
@@ -276,6 +278,10 @@ impl Mutator {
         }
         // SAFETY: alive: the handle's, which is given up when the object moves.
         if !unsafe { thread::borrow(Ref::as_raw(&tail)) } {
+            return Err(GrowError::Shared(tail));
+        }
+        // SAFETY: as above.
+        if unsafe { Ref::as_raw(&tail).as_ref() }.word().hosts() {
             return Err(GrowError::Shared(tail));
         }
         if !self.owns(&tail) {
@@ -316,7 +322,7 @@ impl Mutator {
 
 /// Why a tail could not grow. Gives it back as it was.
 pub enum GrowError<H, E> {
-    /// It has other references, which a move would leave behind. Allocate a new one and copy.
+    /// It has other references, weak ones included, or is the key of something, which a move would leave behind. Allocate a new one and copy.
     Shared(Ref<Tail<H, E>>),
     /// It is an object of another mutator of this thread. Grow it with that one.
     Foreign(Ref<Tail<H, E>>),

@@ -31,6 +31,30 @@ pub(super) unsafe fn enlist(state: NonNull<State>) {
         set_routes(head);
     });
     find_current();
+    if handed_over().is_some() {
+        tell_of_finalizers();
+    }
+}
+
+/// A state whose mutator has gone, and that has finalizers due.
+pub(super) fn handed_over() -> Option<NonNull<State>> {
+    let mut at = STATES.get();
+    // SAFETY: by THREAD null or alive.
+    while let Some(state) = unsafe { at.as_ref() } {
+        if !state.is_attached() && state.has_finalizers_due() {
+            return NonNull::new(at.cast_mut());
+        }
+        at = state.next.get();
+    }
+    None
+}
+
+/// Has the current mutator, if there is one, look for finalizers at its next safepoint.
+pub(super) fn tell_of_finalizers() {
+    // SAFETY: null or attached, and so by THREAD alive.
+    if let Some(state) = unsafe { CURRENT.get().as_ref() } {
+        state.interrupts().raise_news();
+    }
 }
 
 /// To be called when a state was attached or detached.
@@ -121,7 +145,7 @@ pub(crate) fn cell_changed() {
     }
 }
 
-/// Whether an object may be borrowed mutably: there is one reference to it. Its owner is told if that matters.
+/// Whether an object may be borrowed mutably: there is one reference to it, and no weak one. Its owner is told if that matters.
 ///
 /// # Safety
 /// 1. `object`, an object of this thread, is alive; the reference is borrowed for as long as the object will be.
@@ -165,9 +189,15 @@ pub(super) unsafe fn change(object: NonNull<Object>) {
 #[inline(never)]
 unsafe fn borrow_loudly(object: NonNull<Object>) -> bool {
     // SAFETY: alive (1).
-    let cycles = unsafe { cycles_of(object) };
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object (1).
+    let state = unsafe { state.as_ref() };
+    // SAFETY: alive (1); its own.
+    if !unsafe { state.forget_weak_cell(object) } {
+        return false;
+    }
     // SAFETY: handed on (1); its own.
-    unsafe { cycles.borrow(object) };
+    unsafe { state.cycles().borrow(object) };
     true
 }
 

@@ -1,5 +1,6 @@
 //! The crate's behaviour, through its public API. Nothing here looks at a clock to decide: work is counted in units.
 
+mod attached;
 mod beats;
 mod bounds;
 mod census;
@@ -7,6 +8,7 @@ mod counts;
 mod cycles;
 #[path = "../everything/mod.rs"]
 mod everything;
+mod finalizers;
 mod fuzzed;
 mod graph;
 mod handlers;
@@ -20,9 +22,11 @@ mod objects;
 mod orders;
 mod sizes;
 mod space;
+mod tables;
 mod tails;
 mod threads;
 mod watch;
+mod weak;
 
 /// By how much sizes are divided under tools that run a hundred times slower: `--cfg small_tests`.
 const SCALE: usize = if cfg!(small_tests) { 100 } else { 1 };

@@ -3,13 +3,33 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use crate::deferred::{Memory, Tally, addressable, counted, counted_bytes};
+use crate::deferred::{Managed, Memory, Object, Tally, addressable, counted, counted_bytes};
+use crate::error::OutOfMemory;
 use crate::fallible::TryArc;
+use crate::runtime::handle::Allocation;
 use crate::runtime::heap::{FreedElsewhere, Half, MOST_BYTES};
 
 use super::State;
 
 impl State {
+    /// A new object that holds `value`, and the first reference to it.
+    // Out of line, the value is copied once more: 226 instructions instead of 74 for a kilobyte.
+    #[inline(always)]
+    pub(in crate::runtime) fn make<T: Managed>(&self, value: T) -> Result<NonNull<Object>, OutOfMemory<T>> {
+        let layout = const { Layout::new::<Allocation<T>>() };
+        if const { size_of::<Allocation<T>>() > MOST_BYTES } {
+            return Err(OutOfMemory { value, bytes: layout.size() });
+        }
+        let Some(block) = self.allocate_object(layout.size(), layout.align()) else {
+            return Err(OutOfMemory { value, bytes: layout.size() });
+        };
+        let place = block.cast::<Allocation<T>>();
+        let object = Allocation { header: Object::new::<T>(), value };
+        // SAFETY: fresh memory of this layout.
+        unsafe { place.write(object) };
+        Ok(place.cast())
+    }
+
     /// Memory for an object of this layout, charged and counted. `None` when the limit leaves no room for it, or the engine has
     /// none even after all that is dead was freed; then nothing is counted.
     #[inline(always)]

@@ -4,9 +4,10 @@ use core::any::Any;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Tally};
+use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
+use crate::runtime::mutator::{Detached, Mutator};
 use crate::runtime::thread;
 use crate::runtime::wall;
 
@@ -86,6 +87,7 @@ impl State {
         }
         // SAFETY: dead, and ours alone (1).
         unsafe { this.pending.push(object) };
+        this.look_at_finalizers();
         if this.retires_now.get() {
             // SAFETY: handed on (2).
             unsafe { State::retired_now(state) }
@@ -137,17 +139,22 @@ impl State {
         self.pending.set_route(route);
     }
 
-    /// The mutator is gone: drains, and frees the state unless objects or handles of it live on. Returns what lives on, and the
+    /// The mutator is gone: drains, and frees the state unless objects or handles of it live on. Returns what is left, and the
     /// payload of a panic that nobody has been told of.
     ///
     /// # Safety
     /// 1. `state` is on this thread's list, and the caller does not use it afterwards.
-    pub(in crate::runtime) unsafe fn detach(state: NonNull<State>) -> (Tally, Option<Box<dyn Any + Send>>) {
+    pub(in crate::runtime) unsafe fn detach(state: NonNull<State>) -> (Detached, Option<Box<dyn Any + Send>>) {
         // SAFETY: alive (1).
         let this = unsafe { state.as_ref() };
         // What handlers hold may be objects of this state: they go first, and what dies of it is drained too.
         this.drop_handlers();
         this.close_requests();
+        this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        // Those that are due now: what they bring about is handed over, or this need not end.
+        // SAFETY: alive, and attached still (1).
+        let mutator = unsafe { Mutator::borrowed(state) };
+        this.run_finalizers(&mutator, this.pending.attachments().due());
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
@@ -156,10 +163,12 @@ impl State {
         thread::find_current();
         heartbeat::detach_thread();
         this.show(0);
-        let left = (this.live(), this.take_parked_panic());
+        this.look_at_finalizers();
+        let left = Detached { live: this.live(), finalizers: this.pending.attachments().due() };
+        let panic = this.take_parked_panic();
         // SAFETY: not used afterwards (1).
         unsafe { State::finish(state) };
-        left
+        (left, panic)
     }
 
     /// Frees the state if nothing of it is left.

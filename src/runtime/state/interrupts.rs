@@ -57,7 +57,7 @@ impl State {
 
     /// Whether what polls is code that the crate has called, for this mutator or another one of the thread: a handler, an observer, a
     /// request, a `Drop` within a step.
-    fn is_within(&self) -> bool {
+    pub(super) fn is_within(&self) -> bool {
         within::is_within() || self.pending.is_draining()
     }
 
@@ -79,6 +79,7 @@ impl State {
         // A panic ends the telling here, and the next poll or safepoint goes on with it: nothing is lost.
         let again = LookAgain(&self.interrupts);
         self.search();
+        self.run_finalizers(mutator, u64::from(self.finalizers_per_safepoint.get()));
         for request in self.interrupts.take_requests() {
             self.guarded(|| request(mutator));
         }

@@ -1,11 +1,15 @@
 //! What a mutator is made of. Outlives the [`Mutator`] for as long as one of its objects or handles lives.
 
 mod allocation;
+mod attachments;
 mod counts;
 mod death;
+mod finalizers;
 mod interrupts;
 mod limit;
 mod steps;
+
+pub(super) use attachments::Attaching;
 
 use core::any::Any;
 use core::cell::{Cell, RefCell};
@@ -79,6 +83,9 @@ pub(super) struct State {
     /// Which allocation from now on is to fail; 0 for none.
     failing: Cell<u64>,
     ladder: Cell<Ladder>,
+    finalizers_per_safepoint: Cell<u32>,
+    /// How many have run.
+    finalized: Cell<u64>,
     /// What the engine had called on this thread before.
     calls_before: Calls,
     /// What other threads are shown.
@@ -146,6 +153,8 @@ impl State {
             pressure_told: Cell::new(None),
             failing: Cell::new(0),
             ladder: Cell::default(),
+            finalizers_per_safepoint: Cell::new(finalizers::PER_SAFEPOINT),
+            finalized: Cell::new(0),
             calls_before: heartbeat::calls(),
             display: parts.reservation.enter(),
         };

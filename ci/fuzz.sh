@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Operations on a graph of objects against a model, found by a fuzzer under AddressSanitizer, to which the engine tells of
-# each block (as in asan.sh). First the programs of the corpus, then new ones for a minute; what it finds lies in
-# fuzz/artifacts. The interpreter is tested on any compiler by tests/behaviour/fuzzed.rs.
+# Operations on a graph of objects against a model, and on what is attached to objects, found by a fuzzer under AddressSanitizer, to
+# which the engine tells of each block (as in asan.sh). First the programs of the corpora, then new ones for half a minute each; what it
+# finds lies in fuzz/artifacts. The interpreters are tested on any compiler by tests/behaviour/fuzzed.rs.
 set -euo pipefail
 . "$(dirname "$0")/step.sh"
 need_nightly
@@ -18,7 +18,10 @@ trap 'rm -rf "$found"' EXIT
 asan=(env CFLAGS="-DMI_TRACK_ASAN=1 -fsanitize=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="$target/ci/fuzz")
 fuzz=(cargo +nightly fuzz)
 
-step "build the fuzz target" "${asan[@]}" "${fuzz[@]}" build objects
-step "the corpus" "${asan[@]}" "${fuzz[@]}" run objects fuzz/corpus/objects -- -runs=0
-step "a minute of fuzzing" "${asan[@]}" "${fuzz[@]}" run objects "$found" fuzz/corpus/objects -- \
-    -max_total_time=60 -max_len=4096 -timeout=60 -rss_limit_mb=4096
+step "build the fuzz targets" "${asan[@]}" "${fuzz[@]}" build
+for what in objects attached; do
+    mkdir "$found/$what"
+    step "$what: the corpus" "${asan[@]}" "${fuzz[@]}" run "$what" "fuzz/corpus/$what" -- -runs=0
+    step "$what: half a minute of fuzzing" "${asan[@]}" "${fuzz[@]}" run "$what" "$found/$what" "fuzz/corpus/$what" -- \
+        -max_total_time=30 -max_len=4096 -timeout=60 -rss_limit_mb=4096
+done

@@ -3,5 +3,7 @@
 
 #[path = "../objects/mod.rs"]
 mod objects;
+#[path = "../program.rs"]
+mod program;
 
 libfuzzer_sys::fuzz_target!(|program: &[u8]| objects::run(program));

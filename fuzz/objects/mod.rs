@@ -6,7 +6,6 @@
 mod blocks;
 mod kinds;
 mod model;
-mod program;
 
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -21,7 +20,8 @@ use mimalloc_runtime::{
 use blocks::Block;
 use kinds::{Dropped, Handle, KINDS};
 use model::Model;
-use program::Program;
+
+use crate::program::Program;
 
 /// The mutators that a program has at a time.
 const MUTATORS: usize = 3;

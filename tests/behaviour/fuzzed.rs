@@ -1,10 +1,10 @@
-//! The fuzz target's interpreter (`fuzz/objects`) on programs from anywhere: from chance, and from the corpus.
+//! The fuzz targets' interpreters (`fuzz/objects`, `fuzz/attached`) on programs from anywhere: from chance, and from the corpus.
 
 use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::objects;
+use crate::{attached, objects};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(small_tests) { 20 } else { 500 }, ..ProptestConfig::default() })]
@@ -13,16 +13,26 @@ proptest! {
     fn any_operations_agree_with_the_model(program in prop::collection::vec(any::<u8>(), 0..3_000)) {
         objects::run(&program);
     }
+
+    #[test]
+    fn nothing_is_lost_found_twice_or_resurrected(program in prop::collection::vec(any::<u8>(), 0..600)) {
+        attached::run(&program);
+    }
 }
 
 #[test]
 fn the_corpus_agrees_with_the_model() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/objects");
+    run_corpus("objects", objects::run);
+    run_corpus("attached", attached::run);
+}
+
+fn run_corpus(target: &str, run: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut programs = 0;
     for entry in corpus.read_dir().unwrap() {
         let path = entry.unwrap().path();
         println!("{}", path.display());
-        objects::run(&std::fs::read(path).unwrap());
+        run(&std::fs::read(path).unwrap());
         programs += 1;
     }
     assert!(programs > 10, "{programs}");

@@ -1,5 +1,6 @@
 //! The crate's behaviour, through its public API. Nothing here looks at a clock to decide: work is counted in units.
 
+#[path = "../../fuzz/attached/mod.rs"]
 mod attached;
 mod beats;
 mod bounds;
@@ -20,6 +21,8 @@ mod lost;
 #[path = "../../fuzz/objects/mod.rs"]
 mod objects;
 mod orders;
+#[path = "../../fuzz/program.rs"]
+mod program;
 mod sizes;
 mod space;
 mod tables;

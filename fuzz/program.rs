@@ -5,32 +5,32 @@ use std::time::Duration;
 use mimalloc_runtime::{Budget, Pacing};
 
 /// What is left of the program. Past its end all arguments are 0.
-pub(super) struct Program<'a>(core::slice::Iter<'a, u8>);
+pub(crate) struct Program<'a>(core::slice::Iter<'a, u8>);
 
 impl Program<'_> {
-    pub(super) fn new(bytes: &[u8]) -> Program<'_> {
+    pub(crate) fn new(bytes: &[u8]) -> Program<'_> {
         Program(bytes.iter())
     }
 
-    pub(super) fn next(&mut self) -> Option<u8> {
+    pub(crate) fn next(&mut self) -> Option<u8> {
         self.0.next().copied()
     }
 
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.next().unwrap_or(0)
     }
 
-    pub(super) fn word(&mut self) -> usize {
+    pub(crate) fn word(&mut self) -> usize {
         usize::from(self.byte()) << 8 | usize::from(self.byte())
     }
 
     /// An index into something of `len`, if it is not empty.
-    pub(super) fn index(&mut self, len: usize) -> Option<usize> {
+    pub(crate) fn index(&mut self, len: usize) -> Option<usize> {
         let word = self.word();
         (len > 0).then(|| word % len)
     }
 
-    pub(super) fn budget(&mut self) -> Budget {
+    pub(crate) fn budget(&mut self) -> Budget {
         let (kind, amount) = (self.byte(), u64::from(self.byte()));
         match kind % 5 {
             0 => Budget::Units(amount),
@@ -41,7 +41,7 @@ impl Program<'_> {
         }
     }
 
-    pub(super) fn pacing(&mut self) -> Pacing {
+    pub(crate) fn pacing(&mut self) -> Pacing {
         let installment = 1 << (self.byte() % 14);
         match self.byte() % 5 {
             0 => Pacing::default(),

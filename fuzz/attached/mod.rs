@@ -1,12 +1,14 @@
-//! Random programs that change a graph between steps of any size, with weak references, finalizers, keys and values in it.
+//! Programs, read from bytes, that change a graph between steps of any size, with weak references, finalizers, keys and values in it.
+//!
+//! The one interpreter of the fuzz target `attached` and of a test that runs on any compiler (`tests/behaviour/fuzzed.rs`).
 
 use std::cell::RefCell as StdRefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use mimalloc_runtime::cell::RefCell;
-use mimalloc_runtime::{Budget, EphemeronMap, FinalizerError, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, Weak};
-use proptest::prelude::*;
-use proptest::sample::Index;
+use mimalloc_runtime::{Budget, EphemeronMap, FinalizerError, Mutator, Ref, Runtime, SLACK_UNITS, Stop, Trace, Weak};
+
+use crate::program::Program;
 
 thread_local! {
     /// The finalizers that have run.
@@ -19,40 +21,6 @@ thread_local! {
 struct Node {
     name: u32,
     slots: RefCell<Vec<Option<Ref<Node>>>>,
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Make,
-    Tie(Index, Index),
-    Follow(Index, Index),
-    Take(Index, Index),
-    Forget(Index),
-    Weaken(Index),
-    Strengthen(Index),
-    /// The last: whether the finalizer takes something out.
-    Finalize(Index, bool),
-    /// Key and value.
-    Note(Index, Index),
-    Collect(u64),
-    Poll,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    use any as index;
-    prop_oneof![
-        3 => Just(Op::Make),
-        4 => (index::<Index>(), index::<Index>()).prop_map(|(from, to)| Op::Tie(from, to)),
-        2 => (index::<Index>(), index::<Index>()).prop_map(|(from, slot)| Op::Follow(from, slot)),
-        2 => (index::<Index>(), index::<Index>()).prop_map(|(from, slot)| Op::Take(from, slot)),
-        4 => index::<Index>().prop_map(Op::Forget),
-        2 => index::<Index>().prop_map(Op::Weaken),
-        2 => index::<Index>().prop_map(Op::Strengthen),
-        2 => (index::<Index>(), any::<bool>()).prop_map(|(of, takes)| Op::Finalize(of, takes)),
-        2 => (index::<Index>(), index::<Index>()).prop_map(|(key, value)| Op::Note(key, value)),
-        5 => (1u64..40).prop_map(Op::Collect),
-        2 => Just(Op::Poll),
-    ]
 }
 
 /// What is known of the program besides its roots.
@@ -99,72 +67,93 @@ impl World {
         }
     }
 
-    fn run(&mut self, op: &Op, name: u32) {
-        let count = self.roots.len();
-        match op {
-            Op::Make => {
+    fn root(&self, program: &mut Program<'_>) -> Option<&Ref<Node>> {
+        program.index(self.roots.len()).map(|at| &self.roots[at])
+    }
+
+    fn step(&mut self, op: u8, name: u32, program: &mut Program<'_>) -> Option<()> {
+        match op % 29 {
+            0..=2 => {
                 let node = Node { name, slots: RefCell::default() };
                 self.roots.push(self.mutator.alloc(node).unwrap());
             }
-            Op::Collect(units) => {
-                let before = self.reachable();
-                let progress = self.mutator.collect(Budget::Units(*units));
-                assert!(progress.units <= units + SLACK_UNITS);
-                self.look(&before);
+            3..=6 => {
+                let to = self.root(program)?.clone();
+                self.root(program)?.slots.borrow_mut().push(Some(to));
             }
-            Op::Poll => {
-                let before = self.reachable();
-                self.mutator.poll(1).unwrap();
-                self.look(&before);
-            }
-            Op::Strengthen(index) if !self.weak.is_empty() => {
-                let (_, weak) = &self.weak[index.index(self.weak.len())];
-                self.roots.extend(weak.upgrade());
-            }
-            _ if count == 0 => {}
-            Op::Strengthen(_) => {}
-            Op::Tie(from, to) => {
-                let to = self.roots[to.index(count)].clone();
-                self.roots[from.index(count)].slots.borrow_mut().push(Some(to));
-            }
-            Op::Follow(from, slot) => {
-                let from = self.roots[from.index(count)].clone();
-                let slots = from.slots.borrow();
-                self.roots.extend((!slots.is_empty()).then(|| slots[slot.index(slots.len())].clone()).flatten());
-            }
-            Op::Take(from, slot) => {
-                let from = self.roots[from.index(count)].clone();
+            // What is in a slot becomes a root, and stays there or moves.
+            op @ 7..=10 => {
+                let from = self.root(program)?.clone();
                 let mut slots = from.slots.borrow_mut();
-                let slot = (!slots.is_empty()).then(|| slot.index(slots.len()));
-                self.roots.extend(slot.and_then(|slot| slots[slot].take()));
+                let slot = program.index(slots.len())?;
+                let found = if op < 9 { slots[slot].clone() } else { slots[slot].take() };
+                drop(slots);
+                self.roots.extend(found);
             }
-            Op::Forget(index) => drop(self.roots.swap_remove(index.index(count))),
-            Op::Weaken(index) => {
-                let node = &self.roots[index.index(count)];
+            11..=14 => {
+                let at = program.index(self.roots.len())?;
+                drop(self.roots.swap_remove(at));
+            }
+            15 | 16 => {
+                let node = self.root(program)?;
                 if !self.gone.contains(&node.name) {
-                    self.weak.push((node.name, Ref::downgrade(node).unwrap()));
+                    let weak = (node.name, Ref::downgrade(node).unwrap());
+                    self.weak.push(weak);
                 }
             }
-            Op::Finalize(index, takes) => {
-                let node = &self.roots[index.index(count)];
+            17 | 18 => {
+                let at = program.index(self.weak.len())?;
+                self.roots.extend(self.weak[at].1.upgrade());
+            }
+            19 => {
+                let at = program.index(self.weak.len())?;
+                drop(self.weak.swap_remove(at));
+            }
+            20 | 21 => {
+                let takes = program.byte() % 2 == 0;
+                let node = self.root(program)?.clone();
                 let finalize = |node: &Node, takes: bool, _: &Mutator| {
                     FINALIZED.with_borrow_mut(|all| all.push(node.name));
                     if takes {
                         TAKEN.with_borrow_mut(|all| all.extend(node.slots.borrow().iter().flatten().next().cloned()));
                     }
                 };
-                // What was taken out of a cycle is as any object is, but for its weak references.
-                match Ref::set_finalizer(node, *takes, finalize) {
+                match Ref::set_finalizer(&node, takes, finalize) {
                     Ok(()) => assert!(self.registered.insert(node.name)),
                     Err(FinalizerError::Exists(_)) => assert!(self.registered.contains(&node.name)),
                     Err(FinalizerError::OutOfMemory(error)) => panic!("{error}"),
                 }
             }
-            Op::Note(key, value) => {
-                let (key, value) = (&self.roots[key.index(count)], self.roots[value.index(count)].clone());
-                self.notes.insert(&self.mutator, key, value).unwrap();
+            22 | 23 => {
+                let (key, value) = (self.root(program)?.clone(), self.root(program)?.clone());
+                self.notes.insert(&self.mutator, &key, value).unwrap();
+            }
+            // Borrowed mutably, if nobody else refers to it, while a search goes on.
+            24 => {
+                let at = program.index(self.roots.len())?;
+                let is_known = self.weak.iter().any(|(name, _)| *name == self.roots[at].name);
+                if let Some(node) = Ref::get_mut(&mut self.roots[at]) {
+                    assert!(!is_known || self.gone.contains(&node.name), "{} is borrowed and known weakly", node.name);
+                    self.mutator.collect(Budget::Units(5));
+                    node.slots.get_mut().clear();
+                }
+                let before = self.reachable();
+                self.look(&before);
+            }
+            25 => {
+                let before = self.reachable();
+                self.mutator.poll(1).unwrap();
+                self.look(&before);
+            }
+            _ => {
+                let before = self.reachable();
+                let units = u64::from(program.byte() % 40);
+                let progress = self.mutator.collect(Budget::Units(units));
+                assert!(progress.units <= units + SLACK_UNITS);
+                self.look(&before);
             }
         }
+        Some(())
     }
 
     /// Until nothing changes any more.
@@ -184,8 +173,13 @@ impl World {
     }
 }
 
-fn run(ops: &[Op], pacing: Pacing) {
-    let mutator = Runtime::new().unwrap().attaching().pacing(pacing).attach().unwrap();
+/// Runs the program.
+///
+/// # Panics
+/// When anything is not as it should be.
+pub(crate) fn run(program: &[u8]) {
+    let mut program = Program::new(program);
+    let mutator = Runtime::new().unwrap().attaching().pacing(program.pacing()).attach().unwrap();
     let mut world = World {
         mutator,
         roots: Vec::new(),
@@ -194,14 +188,16 @@ fn run(ops: &[Op], pacing: Pacing) {
         registered: HashSet::new(),
         gone: HashSet::new(),
     };
-    for (name, op) in ops.iter().enumerate() {
-        world.run(op, name as u32);
+    let mut name = 0;
+    while let Some(op) = program.next() {
+        name += 1;
+        _ = world.step(op, name, &mut program);
     }
     world.settle();
     // Everything that can be reached is there, and nothing else: of nodes, as the census counts them.
     let reachable = world.reachable();
     let mut census = world.mutator.census();
-    while census.step(Budget::Unbounded).unwrap() != mimalloc_runtime::Stop::Done {}
+    while census.step(Budget::Unbounded).unwrap() != Stop::Done {}
     let found: u64 =
         census.types().filter(|found| found.name.ends_with("::Node")).map(|found| found.live.objects).sum();
     assert_eq!(found, reachable.len() as u64);
@@ -224,14 +220,4 @@ fn run(ops: &[Op], pacing: Pacing) {
     world.mutator.collect(Budget::Unbounded);
     let metrics = world.mutator.metrics();
     assert_eq!((metrics.live.now.objects, metrics.pending.now.objects, metrics.in_use_bytes), (0, 0, 0));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn nothing_is_lost_found_twice_or_resurrected(ops in proptest::collection::vec(op(), 1..200)) {
-        run(&ops, Pacing::default());
-        run(&ops, Pacing::stress());
-    }
 }

@@ -245,8 +245,9 @@ fn a_cycle_is_whole_while_its_finalizers_run() {
             self.next.set(Some(at.clone()));
             for _ in 0..9 {
                 assert_eq!(at.value, [7; 100]);
+                // Cleared, all of them, before the first finalizer runs.
                 let weak = at.weak.take().unwrap();
-                assert!(weak.upgrade().is_none());
+                assert!(weak.is_gone() && weak.upgrade().is_none());
                 at.weak.set(Some(weak));
                 let next = at.next.take().unwrap();
                 at.next.set(Some(next.clone()));
@@ -273,6 +274,42 @@ fn a_cycle_is_whole_while_its_finalizers_run() {
         }
         assert_eq!(said(), [1; 10]);
     }
+}
+
+/// At whatever step somebody takes up one of a garbage cycle, all of it can be had, and none is finalized while it is; or none can.
+#[test]
+fn a_cycle_is_in_use_or_finalized() {
+    let mut ends = [0; 2];
+    for steps in 0.. {
+        let mutator = attach();
+        mutator.set_finalizers_per_safepoint(0);
+        let first = ring(&mutator, 0..10);
+        let mut weaks = Vec::new();
+        let mut at = first.clone();
+        for _ in 0..10 {
+            weaks.push(Ref::downgrade(&at).unwrap());
+            let next = at.next.take().unwrap();
+            at.next.set(Some(next.clone()));
+            at = next;
+        }
+        drop((first, at));
+        let is_done = (0..steps).fold(false, |_, _| mutator.collect(Budget::Units(1)).is_done());
+        let taken: Vec<_> = weaks.iter().filter_map(Weak::upgrade).collect();
+        assert!(taken.is_empty() || taken.len() == 10, "{} after {steps} steps", taken.len());
+        ends[usize::from(taken.is_empty())] += 1;
+        settle(&mutator);
+        assert_eq!(said().len(), 10 - taken.len());
+        assert!(weaks.iter().all(|weak| weak.upgrade().is_some() != taken.is_empty()));
+        drop(taken);
+        settle(&mutator);
+        said();
+        drop(weaks);
+        assert_eq!(live(&mutator), 0);
+        if is_done {
+            break;
+        }
+    }
+    assert!(ends[0] > 20 && ends[1] > 20, "{ends:?}");
 }
 
 #[test]

@@ -31,5 +31,16 @@ must_see block_written_into_the_next "Invalid write of size 8"
 # A heap that was destroyed is for AddressSanitizer alone (asan.sh): the engine tells tools nothing of it, and whether its memory
 # is gone from the process by then differs from run to run.
 # memcheck runs one thread at a time, and one that reads without a rest keeps the others from going on.
-step "tests, memcheck" timeout 900 "${memcheck[@]}" "${cargo[@]}" --tests -- --test-threads=1 "${skip_messages[@]}" \
-    --skip readings_are_whole_while_the_mutator_works
+#
+# Two at once, as it uses one processor each, and the tests of behaviour take as long as all others.
+tests=("${memcheck[@]}" "${cargo[@]}")
+quietly=(-- --test-threads=1 "${skip_messages[@]}" --skip readings_are_whole_while_the_mutator_works)
+mapfile -t others < <(ls tests/*.rs tests/*/main.rs | sed -e 's|/main||; s|.*/||; s|\.rs$||' | grep -v '^behaviour$' | sed 's/^/--test=/')
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+step "tests but those of behaviour, memcheck" timeout 900 "${tests[@]}" --lib "${others[@]}" "${quietly[@]}" >"$log" 2>&1 &
+status=0
+step "tests of behaviour, memcheck" timeout 900 "${tests[@]}" --test behaviour "${quietly[@]}" || status=$?
+wait $! || status=$?
+cat "$log"
+exit "$status"

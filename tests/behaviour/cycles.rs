@@ -231,7 +231,7 @@ fn a_live_structure_is_left_alone_while_it_is_used() {
         at.next.set(next.clone());
         at = next.unwrap_or_else(|| first.clone());
         steps += 1;
-        if done || steps > 1_000_000 {
+        if done || steps > 1_000_000 / SCALE {
             break;
         }
     }
@@ -543,7 +543,7 @@ fn run(ops: &[Op], pacing: Pacing) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000 / SCALE as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn exactly_what_cannot_be_reached_is_freed(ops in proptest::collection::vec(op(), 1..200)) {

@@ -251,7 +251,7 @@ fn without_memory_a_map_is_as_it_was() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500 / SCALE.min(25) as u32, ..ProptestConfig::default() })]
 
     /// Three maps against three of the standard library. Keys come and go.
     #[test]

@@ -11,7 +11,8 @@
 //!    counts as an *inner* one.
 //! 3. *Scan*: a member with more references than inner ones is in use, and so is all that it leads to: *black*.
 //! 4. *Sweep*: black members leave the trial. The grey ones are suspected to be garbage.
-//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless all of the above happened in one step.
+//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless Mark and Scan happened in one step and no member was borrowed
+//!    to be changed.
 //! 6. *Condemn*: they are garbage. They are taken apart as dead objects are, and last their memory is freed.
 //!
 //! Counts are never touched by a trial, so it can be left at any point and given up at any point. What it notes stands in spare bits of
@@ -149,6 +150,8 @@ pub(crate) struct Cycles {
     unwatched: Cell<bool>,
     /// No code of the program has run since the trial, or its recount, began.
     at_once: Cell<bool>,
+    /// A `trace` has panicked since the trial began.
+    panicked: Cell<bool>,
     /// Members that this round found in use.
     found_in_use: Cell<u64>,
     round: Cell<u32>,
@@ -205,9 +208,9 @@ impl Pace {
     /// Bytes from one trial to the next. `trials` is what they have come to.
     fn gap(&self, trials: Trials) -> u64 {
         let (members, garbage) = self.found(trials);
-        // Units are alike for both. Nobody has 2^64 / 2^20 members in a trial.
-        let in_use = self.units.get() * (members - garbage + 1) / (members + 1);
-        (in_use * Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
+        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
+        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
+        (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
     }
 
     fn begin(&self, trials: Trials) {
@@ -260,6 +263,7 @@ impl Cycles {
             disturbed: Cell::new(false),
             unwatched: Cell::new(false),
             at_once: Cell::new(false),
+            panicked: Cell::new(false),
             found_in_use: Cell::new(0),
             round: Cell::new(0),
             news: Cell::new(0),
@@ -296,6 +300,11 @@ impl Cycles {
     /// `anew` any.
     pub(super) fn is_worth_a_trial(&self, anew: bool) -> bool {
         self.phase.get() == Phase::Idle && (anew || self.news.get() > 0) && self.candidates() > 0
+    }
+
+    /// Whether a trial is under way in which a `trace` has panicked.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.panicked.get() && self.is_trying()
     }
 
     /// Whether there is garbage that has been found and not yet freed.
@@ -363,16 +372,23 @@ impl Cycles {
     /// 1. `object` is alive, and not in the set.
     unsafe fn enter(&self, object: NonNull<Object>) {
         let Some(other) = self.candidates.add(object) else { return };
-        let (list, colour) = match self.phase.get() {
-            Phase::Admit | Phase::Gather => (&self.members, Colour::Grey),
-            Phase::Mark if !self.verifying.get() => (&self.members, Colour::Grey),
-            _ => (&self.waiting, Colour::Black),
+        let joins = match self.phase.get() {
+            Phase::Admit | Phase::Gather => true,
+            // The list is being used only if a `trace` has panicked just now, and the panic hook has come here.
+            Phase::Mark => !self.verifying.get() && self.members.try_borrow_mut().is_ok(),
+            _ => false,
         };
+        let (list, colour) = if joins { (&self.members, Colour::Grey) } else { (&self.waiting, Colour::Black) };
         // SAFETY: it was in the set, so by MEMBERS it is alive.
         let header = unsafe { header(other) };
         let word = header.word();
         header.set_word(match list.borrow_mut().push(other) {
-            Ok(()) => word.grey(0).with_colour(colour),
+            Ok(()) => {
+                // Those before `admit` are counted there.
+                let is_counted = joins && self.phase.get() != Phase::Admit;
+                self.count(|trials| trials.members += u64::from(is_counted));
+                word.grey(0).with_colour(colour)
+            }
             // The next release of it makes it a candidate again.
             Err(Full) => {
                 self.count(|trials| trials.forgotten += 1);
@@ -530,6 +546,7 @@ impl Cycles {
         self.at.set(0);
         self.members.swap(&self.waiting);
         self.verifying.set(false);
+        self.panicked.set(false);
         self.round.set(0);
         self.phase.set(Phase::Admit);
         self.count(|trials| trials.begun += 1);
@@ -597,7 +614,7 @@ impl Cycles {
 
     fn fail(&self) {
         self.put_down();
-        if self.verifying.replace(false) && self.disturbed.get() {
+        if self.verifying.replace(false) && self.disturbed.get() && !self.panicked.get() {
             // The program was at it: there may be something the next time.
             self.news.set(self.news.get() + 1);
         }
@@ -672,7 +689,8 @@ impl Cycles {
 
     /// Follows references of a member. True if all of them have been.
     ///
-    /// A panic of its `trace` passes through, and leaves the member black.
+    /// A panic of its `trace` passes through, and leaves the member black, and a candidate: if it is garbage, no release will tell of it
+    /// again.
     fn follow(&self, object: NonNull<Object>, look: &mut dyn Look, meter: &mut Meter) -> bool {
         self.hand.set(Some(object));
         // SAFETY: by MEMBERS not freed, and the caller has seen that it is alive.
@@ -687,7 +705,13 @@ impl Cycles {
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
                 self.0.disturbed.set(true);
-                self.1.set_word(self.1.word().with_colour(Colour::Black));
+                self.0.at_once.set(false);
+                self.0.panicked.set(true);
+                let word = self.1.word();
+                // The panic hook may have given up the last reference to it.
+                if !word.is_dead() {
+                    self.1.set_word(word.with_colour(Colour::Black).buffered());
+                }
                 self.0.put_down();
             }
         }
@@ -723,14 +747,14 @@ impl Cycles {
             foreign: Foreign::among(pending, memory),
             busy: false,
             failed: false,
-            joined: 0,
         };
         self.follow(object, &mut look, meter);
-        let Marking { busy, failed, joined, .. } = look;
-        self.count(|trials| trials.members += joined);
+        let Marking { busy, failed, .. } = look;
         if busy {
             self.put_down();
             self.disturbed.set(true);
+            // It is no member any more, and some of its references may have been counted as if it were one.
+            self.at_once.set(false);
             header.set_word(header.word().with_colour(Colour::Black));
         }
         if failed {
@@ -908,7 +932,7 @@ impl Cycles {
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let word = unsafe { header(object) }.word();
-        if !is_grey(word) || self.is_in_use(object, word) {
+        if !is_grey(word) || word.state() != CountState::Local || word.count() != self.inner(object, word) {
             self.disturbed.set(true);
         }
     }
@@ -1029,7 +1053,6 @@ struct Marking<'a, M> {
     foreign: Foreign<'a, M>,
     busy: bool,
     failed: bool,
-    joined: u64,
 }
 
 impl<M: Memory> Look for Marking<'_, M> {
@@ -1068,7 +1091,7 @@ impl<M: Memory> Look for Marking<'_, M> {
                 if word.is_buffered() {
                     cycles.candidates.remove(child);
                 }
-                self.joined += 1;
+                cycles.count(|trials| trials.members += 1);
                 // A candidate came to be one after the others were gathered, and stays one.
                 header.set_word(word.grey(1));
             }

@@ -1,0 +1,192 @@
+//! What a trial has to bear: objects that are borrowed while it looks, cells that are filled, candidates without room, panics.
+
+use std::cell::{Cell as Plain, OnceCell, RefCell as PlainRefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mimalloc_runtime::cell::RefCell;
+use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, Slots, Trace, Tracer};
+
+use crate::SCALE;
+
+fn attach() -> Mutator {
+    Runtime::new().unwrap().attach().unwrap()
+}
+
+fn live(mutator: &Mutator) -> u64 {
+    mutator.metrics().live.now.objects
+}
+
+/// What is behind a cell that was looked at before another one was found to be borrowed.
+#[test]
+fn an_object_that_is_borrowed_in_part_keeps_what_it_refers_to() {
+    #[derive(Trace, Default)]
+    struct Pair {
+        first: RefCell<Option<Ref<Pair>>>,
+        second: RefCell<Option<Ref<Pair>>>,
+    }
+    for budget in [Budget::Unbounded, Budget::Units(10_000), Budget::Units(1)] {
+        let mutator = attach();
+        let pair = mutator.alloc(Pair::default()).unwrap();
+        pair.first.replace(Some(mutator.alloc(Pair::default()).unwrap()));
+        // A candidate.
+        drop(pair.clone());
+        let borrowed = pair.second.borrow_mut();
+        while !mutator.collect(budget).is_done() {}
+        drop(borrowed);
+        assert_eq!(live(&mutator), 2);
+        assert!(pair.first.borrow().as_ref().is_some_and(|first| first.second.borrow().is_none()));
+        drop(pair);
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0);
+    }
+}
+
+/// The slots behind it get other numbers, between two parts of one visit.
+#[test]
+fn a_cell_that_is_filled_while_its_object_is_looked_at() {
+    #[derive(Trace, Default)]
+    struct Late {
+        once: OnceCell<Vec<Option<Ref<Late>>>>,
+        slots: RefCell<Vec<Option<Ref<Late>>>>,
+    }
+    // Twenty references to itself, and one from outside. The first round is misled by a slot put in front, or the object would be no
+    // suspect; the second must not be misled by what is put in front of that.
+    let moments = (0..30).flat_map(|first| (0..120).map(move |second| (first, second)));
+    for (first, second) in moments.step_by(if SCALE > 1 { 37 } else { 1 }) {
+        let mutator = attach();
+        let late = mutator.alloc(Late::default()).unwrap();
+        *late.slots.borrow_mut() = (0..20).map(|_| Some(late.clone())).collect();
+        drop(late.clone());
+        let steps = |count| (0..count).for_each(|_| _ = mutator.collect(Budget::Units(1)));
+        steps(first);
+        late.slots.borrow_mut().insert(0, None);
+        steps(second);
+        assert!(late.once.set(vec![None]).is_ok());
+        while !mutator.collect(Budget::Units(1)).is_done() {}
+        assert_eq!(live(&mutator), 1, "{first} {second}");
+        drop(late);
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0, "{first} {second}");
+    }
+}
+
+/// Panics when it is looked at, so many times.
+struct Touchy {
+    slot: RefCell<Option<Ref<Touchy>>>,
+    times: Plain<u32>,
+}
+
+// SAFETY: 1, 2: the one slot. 3, 4: the residue of the cell. 5: changes a cell that no slot depends on. 6: a cell of the crate.
+unsafe impl Trace for Touchy {
+    const SLOTS: Slots = Slots::Fixed(1);
+    const RESIDUE: bool = false;
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        if self.times.get() > 0 {
+            self.times.set(self.times.get() - 1);
+            panic!("a trace's panic");
+        }
+        self.slot.trace(tracer);
+    }
+    unsafe fn drop_residue(&mut self) {}
+}
+
+fn touchy(mutator: &Mutator, times: u32) -> Ref<Touchy> {
+    mutator.alloc(Touchy { slot: RefCell::default(), times: Plain::new(times) }).unwrap()
+}
+
+fn panics(f: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+#[test]
+fn a_trace_that_always_panics_does_not_keep_a_search_for_ever() {
+    let mutator = attach();
+    let (one, other) = (touchy(&mutator, u32::MAX), touchy(&mutator, 0));
+    one.slot.replace(Some(one.clone()));
+    one.slot.replace(Some(other.clone()));
+    // Garbage besides is found all the same.
+    other.slot.replace(Some(other.clone()));
+    let ring = touchy(&mutator, 0);
+    ring.slot.replace(Some(ring.clone()));
+    drop(ring);
+    assert!(panics(|| _ = mutator.collect(Budget::Unbounded)));
+    assert_eq!((live(&mutator), one.times.get()), (2, u32::MAX - 1));
+    one.times.set(0);
+    drop((one, other));
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(live(&mutator), 0);
+}
+
+/// The one that panics was no candidate, and those that were are found in use by it.
+#[test]
+fn garbage_whose_trace_panics_once_is_freed_the_next_time() {
+    for budget in [Budget::Unbounded, Budget::Units(20), Budget::Units(1)] {
+        let mutator = attach();
+        let (one, other) = (touchy(&mutator, 0), touchy(&mutator, 1));
+        other.slot.replace(Some(one.clone()));
+        one.slot.replace(Some(other));
+        drop(one);
+        assert!(panics(|| while !mutator.collect(budget).is_done() {}));
+        while !mutator.collect(budget).is_done() {}
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0, "{budget:?}");
+    }
+}
+
+thread_local! {
+    /// What the panic hook drops on this thread.
+    static DROPPED_BY_THE_HOOK: PlainRefCell<Vec<Ref<Touchy>>> = const { PlainRefCell::new(Vec::new()) };
+}
+
+/// The panic hook may be anything: here it gives up the last reference to what is being looked at, and makes more candidates than there is room for.
+#[test]
+fn a_panic_hook_may_give_up_references() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let dropped = DROPPED_BY_THE_HOOK.try_with(|dropped| dropped.take()).unwrap_or_default();
+        if dropped.is_empty() {
+            before(info);
+        }
+    }));
+    for budget in [Budget::Unbounded, Budget::Units(1_000_000), Budget::Units(7)] {
+        let mutator = attach();
+        let one = touchy(&mutator, 1);
+        drop(one.clone());
+        // More than there is room for: each refers to itself.
+        let rings = (0..10_000).map(|_| {
+            let ring = touchy(&mutator, 0);
+            ring.slot.replace(Some(ring.clone()));
+            ring
+        });
+        let rings: Vec<_> = rings.collect();
+        DROPPED_BY_THE_HOOK.set(rings.into_iter().chain([one]).collect());
+        assert!(panics(|| while !mutator.collect(budget).is_done() {}));
+        while !mutator.collect(budget).is_done() {}
+        let metrics = mutator.metrics();
+        assert_eq!((metrics.live.now.objects, metrics.pending.now.objects, metrics.in_use_bytes), (0, 0, 0));
+    }
+    drop(std::panic::take_hook());
+}
+
+/// Candidates that have to make room for others while a trial gathers and marks are members of it, and counted.
+#[test]
+fn candidates_without_room_are_counted_as_members() {
+    let mutator = attach();
+    let rings = (0..20_000).map(|_| {
+        let ring = touchy(&mutator, 0);
+        ring.slot.replace(Some(ring.clone()));
+        ring
+    });
+    let mut rings: Vec<_> = rings.collect();
+    mutator.collect(Budget::Unbounded);
+    // As many as there is room for; more come while these are gathered.
+    rings.truncate(20_000 - 8_192);
+    mutator.collect(Budget::Units(3));
+    while !rings.is_empty() {
+        rings.truncate(rings.len().saturating_sub(3));
+        mutator.collect(Budget::Units(1));
+    }
+    while !mutator.collect(Budget::Units(1_000)).is_done() {}
+    let trials = mutator.trials();
+    assert_eq!((live(&mutator), trials.garbage, trials.members), (0, 20_000, 20_000), "{trials:?}");
+}

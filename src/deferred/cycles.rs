@@ -11,7 +11,8 @@
 //!    counts as an *inner* one.
 //! 3. *Scan*: a member with more references than inner ones is in use, and so is all that it leads to: *black*.
 //! 4. *Sweep*: black members leave the trial. The grey ones are suspected to be garbage.
-//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless all of the above happened in one step. They are garbage.
+//! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless Mark and Scan happened in one step and no member was borrowed
+//!    to be changed. They are garbage.
 //! 6. *Seek*: if one of them has a finalizer, they are *spared*: all weak references to any of them are cleared, the finalizers are queued, each with
 //!    a reference to its object, and the trial ends. When finalizers have given these up, their objects are candidates again.
 //! 7. *Condemn*: they are taken apart as dead objects are, and last their memory is freed.
@@ -29,7 +30,8 @@
 //!   `Ref::get_mut`);
 //! - each reference to a member that is given up (members are armed).
 //!
-//! If it is told of any, the trial is given up. Suppose it was not, and every comparison found the numbers equal. Let *t* be the moment
+//! If it is told of any, the recount begins anew with what is still suspected, a few times, and then the trial is given up. Suppose it was not
+//! told, and every comparison found the numbers equal. Let *t* be the moment
 //! between Scan and Check. Slots of members are at *t* what they were when they were followed, so the inner references of a
 //! member at *t* are those counted. Its count was equal to that number when Scan looked and when Check looked; in between no
 //! reference was given up, so none was taken either, and it was equal at *t*. So at *t* every reference to a member of S
@@ -66,7 +68,7 @@ use super::trace::{Look, Slots, Tracer};
 /// What stands for the inner references of a condemned object that was given up: it is never freed.
 pub(super) const ABANDONED: u32 = MOST_INNER;
 
-/// How often a recount may find members in use before the trial is given up.
+/// How often a recount may find members in use, or be disturbed, before the trial is given up.
 const MOST_ROUNDS: u32 = 3;
 
 /// Where a trial stands.
@@ -156,9 +158,13 @@ pub(crate) struct Cycles {
     unwatched: Cell<bool>,
     /// No code of the program has run since the trial, or its recount, began.
     at_once: Cell<bool>,
+    /// A `trace` has panicked since the trial began.
+    panicked: Cell<bool>,
     /// Members that this round found in use.
     found_in_use: Cell<u64>,
     round: Cell<u32>,
+    /// The number of the recount: never 0.
+    recount: Cell<u32>,
     /// Candidates since the last trial that took all of them.
     news: Cell<u64>,
     trials: Cell<Trials>,
@@ -173,7 +179,8 @@ pub(crate) struct Cycles {
 /// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
 /// objects in use; twice as many after one of whose members less than an eighth were garbage, twice as many again
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
-/// often it is suspected.
+/// often it is suspected. But such patience ends at [`Pace::LIVE`] times what lives, or a large structure that is suspected for long would
+/// let many times its size come together in garbage.
 #[derive(Debug)]
 struct Pace {
     /// Bytes allocated since the last trial.
@@ -185,6 +192,8 @@ struct Pace {
     units: Cell<u64>,
     /// What trials had come to before it.
     before: Cell<Trials>,
+    /// Bytes that lived after it.
+    live: Cell<Option<u64>>,
 }
 
 impl Pace {
@@ -192,6 +201,7 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
+    const LIVE: u64 = 2;
 
     fn new() -> Pace {
         Pace {
@@ -200,6 +210,7 @@ impl Pace {
             credit: Cell::new(0),
             units: Cell::new(0),
             before: Cell::default(),
+            live: Cell::default(),
         }
     }
 
@@ -209,12 +220,17 @@ impl Pace {
         (trials.members - before.members, trials.garbage - before.garbage)
     }
 
-    /// Bytes from one trial to the next. `trials` is what they have come to.
-    fn gap(&self, trials: Trials) -> u64 {
+    /// Bytes from one trial to the next. `trials` is what they have come to, and so many bytes live now.
+    fn gap(&self, trials: Trials, live: u64) -> u64 {
+        // Not what lives now: garbage that has come together since is among that.
+        let live = self.live.get().unwrap_or(live);
+        self.live.set(Some(live));
         let (members, garbage) = self.found(trials);
-        // Units are alike for both. Nobody has 2^64 / 2^20 members in a trial.
-        let in_use = self.units.get() * (members - garbage + 1) / (members + 1);
-        (in_use * Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
+        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
+        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
+        let least = (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST);
+        let most = live.saturating_mul(Pace::LIVE).max(Pace::LEAST * Pace::MOST_PATIENCE);
+        least.saturating_mul(self.patience.get()).min(most).max(least)
     }
 
     fn begin(&self, trials: Trials) {
@@ -228,6 +244,7 @@ impl Pace {
         let is_fruitful = garbage > 0 && garbage * 8 >= members;
         self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
         self.since.set(0);
+        self.live.set(None);
     }
 }
 
@@ -244,7 +261,8 @@ impl Hasher for Addresses {
         }
     }
     fn write_usize(&mut self, address: usize) {
-        self.0 = spread(address);
+        // The map takes the lowest bits, of which the addresses of large objects leave many 0.
+        self.0 = spread(address).rotate_left(32);
     }
 }
 
@@ -267,8 +285,10 @@ impl Cycles {
             disturbed: Cell::new(false),
             unwatched: Cell::new(false),
             at_once: Cell::new(false),
+            panicked: Cell::new(false),
             found_in_use: Cell::new(0),
             round: Cell::new(0),
+            recount: Cell::new(1),
             news: Cell::new(0),
             trials: Cell::default(),
             pace: Pace::new(),
@@ -305,6 +325,11 @@ impl Cycles {
         self.phase.get() == Phase::Idle && (anew || self.news.get() > 0) && self.candidates() > 0
     }
 
+    /// Whether a trial is under way in which a `trace` has panicked.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.panicked.get() && self.is_trying()
+    }
+
     /// Whether there is garbage that has been found and not yet freed.
     #[inline(always)]
     pub(super) fn has_garbage(&self) -> bool {
@@ -319,15 +344,18 @@ impl Cycles {
 
     // ---- pacing ----
 
-    /// So many bytes were allocated. Begins a trial if one is due, and says whether the next safepoint has something to do.
-    pub(crate) fn pay(&self, bytes: u64) -> bool {
+    /// So many bytes were allocated, and so many live. Begins a trial if one is due, and says whether the next safepoint has something to do.
+    pub(crate) fn pay(&self, bytes: u64, live: u64) -> bool {
         let pace = &self.pace;
         if self.is_trying() {
             pace.credit.set(pace.credit.get().saturating_add(bytes.saturating_mul(Pace::UNITS_PER_BYTE)));
             return true;
         }
         pace.since.set(pace.since.get().saturating_add(bytes));
-        if pace.since.get() < pace.gap(self.trials.get()) || self.phase.get() != Phase::Idle || self.candidates() == 0 {
+        if pace.since.get() < pace.gap(self.trials.get(), live)
+            || self.phase.get() != Phase::Idle
+            || self.candidates() == 0
+        {
             return false;
         }
         self.begin(level_of(self.trials.get().begun));
@@ -370,16 +398,23 @@ impl Cycles {
     /// 1. `object` is alive, and not in the set.
     unsafe fn enter(&self, object: NonNull<Object>) {
         let Some(other) = self.candidates.add(object) else { return };
-        let (list, colour) = match self.phase.get() {
-            Phase::Admit | Phase::Gather => (&self.members, Colour::Grey),
-            Phase::Mark if !self.verifying.get() => (&self.members, Colour::Grey),
-            _ => (&self.waiting, Colour::Black),
+        let joins = match self.phase.get() {
+            Phase::Admit | Phase::Gather => true,
+            // The list is being used only if a `trace` has panicked just now, and the panic hook has come here.
+            Phase::Mark => !self.verifying.get() && self.members.try_borrow_mut().is_ok(),
+            _ => false,
         };
+        let (list, colour) = if joins { (&self.members, Colour::Grey) } else { (&self.waiting, Colour::Black) };
         // SAFETY: it was in the set, so by MEMBERS it is alive.
         let header = unsafe { header(other) };
         let word = header.word();
         header.set_word(match list.borrow_mut().push(other) {
-            Ok(()) => word.grey(0).with_colour(colour),
+            Ok(()) => {
+                // Those before `admit` are counted there.
+                let is_counted = joins && self.phase.get() != Phase::Admit;
+                self.count(|trials| trials.members += u64::from(is_counted));
+                word.grey(0).with_colour(colour)
+            }
             // The next release of it makes it a candidate again.
             Err(Full) => {
                 self.count(|trials| trials.forgotten += 1);
@@ -442,9 +477,12 @@ impl Cycles {
         true
     }
 
-    /// A cell of a member has been changed.
-    pub(crate) fn disturb(&self) {
-        self.disturbed.set(true);
+    /// A cell is being changed that was to tell a recount of this number, of this search or another one.
+    pub(crate) fn disturb(&self, recount: u32) {
+        // What an earlier one has seen may have been found in use since.
+        if recount == self.recount.get() {
+            self.disturbed.set(true);
+        }
     }
 
     /// An object dies. Returns what its header is from now on, save that it is not queued yet.
@@ -537,6 +575,7 @@ impl Cycles {
         self.at.set(0);
         self.members.swap(&self.waiting);
         self.verifying.set(false);
+        self.panicked.set(false);
         self.round.set(0);
         self.phase.set(Phase::Admit);
         self.count(|trials| trials.begun += 1);
@@ -606,7 +645,7 @@ impl Cycles {
 
     fn fail(&self) {
         self.put_down();
-        if self.verifying.replace(false) && self.disturbed.get() {
+        if self.verifying.replace(false) && self.disturbed.get() && !self.panicked.get() {
             // The program was at it: there may be something the next time.
             self.news.set(self.news.get() + 1);
         }
@@ -681,7 +720,8 @@ impl Cycles {
 
     /// Follows references of a member. True if all of them have been. Those to its attachments come with the last slot.
     ///
-    /// A panic of its `trace` passes through, and leaves the member black.
+    /// A panic of its `trace` passes through, and leaves the member black, and a candidate: if it is garbage, no release will tell of it
+    /// again.
     fn follow(&self, pending: &Pending, object: NonNull<Object>, look: &mut dyn Look, meter: &mut Meter) -> bool {
         self.hand.set(Some(object));
         // SAFETY: by MEMBERS not freed, and the caller has seen that it is alive.
@@ -696,7 +736,13 @@ impl Cycles {
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
                 self.0.disturbed.set(true);
-                self.1.set_word(self.1.word().with_colour(Colour::Black));
+                self.0.at_once.set(false);
+                self.0.panicked.set(true);
+                let word = self.1.word();
+                // The panic hook may have given up the last reference to it.
+                if !word.is_dead() {
+                    self.1.set_word(word.with_colour(Colour::Black).buffered());
+                }
                 self.0.put_down();
             }
         }
@@ -738,14 +784,14 @@ impl Cycles {
             foreign: Foreign::among(pending, memory),
             busy: false,
             failed: false,
-            joined: 0,
         };
         self.follow(pending, object, &mut look, meter);
-        let Marking { busy, failed, joined, .. } = look;
-        self.count(|trials| trials.members += joined);
+        let Marking { busy, failed, .. } = look;
         if busy {
             self.put_down();
             self.disturbed.set(true);
+            // It is no member any more, and some of its references may have been counted as if it were one.
+            self.at_once.set(false);
             header.set_word(header.word().with_colour(Colour::Black));
         }
         if failed {
@@ -841,9 +887,10 @@ impl Cycles {
             Next::Recount
         } else if self.unwatched.get() {
             return self.fail();
-        } else if self.found_in_use.get() == 0 {
+        } else if self.found_in_use.get() == 0 && !self.disturbed.get() {
             Next::Check
         } else {
+            // What the program touches is in use, so another round finds it, and what it leads to, to be so. Garbage beside it stays.
             self.round.set(self.round.get() + 1);
             if self.round.get() == MOST_ROUNDS {
                 return self.fail();
@@ -852,6 +899,7 @@ impl Cycles {
         };
         if next != Next::Check {
             self.disturbed.set(false);
+            self.recount.set(self.recount.get().checked_add(1).unwrap_or(1));
         }
         self.verifying.set(true);
         self.enter_phase(Phase::Sweep { next });
@@ -928,7 +976,7 @@ impl Cycles {
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let word = unsafe { header(object) }.word();
-        if !is_grey(word) || self.is_in_use(object, word) {
+        if !is_grey(word) || word.state() != CountState::Local || word.count() != self.inner(object, word) {
             self.disturbed.set(true);
         }
     }
@@ -1089,7 +1137,6 @@ struct Marking<'a, M> {
     foreign: Foreign<'a, M>,
     busy: bool,
     failed: bool,
-    joined: u64,
 }
 
 impl<M: Memory> Look for Marking<'_, M> {
@@ -1128,7 +1175,7 @@ impl<M: Memory> Look for Marking<'_, M> {
                 if word.is_buffered() {
                     cycles.candidates.remove(child);
                 }
-                self.joined += 1;
+                cycles.count(|trials| trials.members += 1);
                 // A candidate came to be one after the others were gathered, and stays one.
                 header.set_word(word.grey(1));
             }
@@ -1136,8 +1183,8 @@ impl<M: Memory> Look for Marking<'_, M> {
         }
     }
 
-    fn watches(&self) -> bool {
-        self.cycles.verifying.get()
+    fn watches(&self) -> u32 {
+        if self.cycles.verifying.get() { self.cycles.recount.get() } else { 0 }
     }
 
     fn unwatched(&mut self) {
@@ -1174,13 +1221,29 @@ impl<M: Memory> Look for Scanning<'_, M> {
         }
     }
 
-    fn watches(&self) -> bool {
-        false
+    fn watches(&self) -> u32 {
+        0
     }
 
     fn unwatched(&mut self) {}
 
     fn busy(&mut self) {
         self.busy = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::hash::BuildHasher;
+    use std::collections::HashSet;
+
+    #[test]
+    fn objects_that_lie_far_apart_get_places_of_their_own() {
+        for apart in [16, 1 << 10, 1 << 16, 1 << 20] {
+            let hash = |number| BuildHasherDefault::<Addresses>::default().hash_one(number * apart);
+            let places: HashSet<u64> = (0..4096usize).map(|number| hash(number) % 4096).collect();
+            assert!(places.len() > 2_000, "{apart}: {}", places.len());
+        }
     }
 }

@@ -120,7 +120,9 @@ const fn has_slots<T: Trace>() -> bool {
     !matches!(T::SLOTS, Slots::Fixed(0))
 }
 
-// SAFETY: as for `Option`, which it is.
+// SAFETY: 1-5: as for `Option`, which it is. 6: all that can be done while others refer to it is to fill it. References that are put in after
+// it was looked at were not counted, so what they lead to is found in use; but if it is filled with more slots than it had, a visit that
+// is resumed would pass those behind it again: told.
 unsafe impl<T: Trace> Trace for OnceCell<T> {
     const SLOTS: Slots = T::SLOTS;
     const RESIDUE: bool = T::RESIDUE;
@@ -130,7 +132,7 @@ unsafe impl<T: Trace> Trace for OnceCell<T> {
         match (self.get(), T::SLOTS) {
             (Some(value), _) => value.trace(tracer),
             (None, Slots::Fixed(slots)) => tracer.empty(slots),
-            (None, Slots::Varying) => {}
+            (None, Slots::Varying) => tracer.unwatched(),
         }
     }
     unsafe fn drop_residue(&mut self) {

@@ -559,8 +559,9 @@ impl Pending {
     pub(crate) unsafe fn work<M: Memory>(&self, memory: &M, meter: &mut Meter, large: Large, search: Search) {
         // The program has run.
         self.cycles.interrupt();
-        // What was given up for want of a larger budget is tried again, and what is under way need not be.
-        let mut anew = search == Search::All && !meter.is_limited();
+        // What was given up for want of a larger budget is tried again, and what is under way need not be. But after a panic this is
+        // called again, and a `trace` that always panics would have it begin for ever.
+        let mut anew = search == Search::All && !meter.is_limited() && !self.cycles.has_panicked();
         if anew {
             self.cycles.abandon();
         }

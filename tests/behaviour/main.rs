@@ -28,6 +28,7 @@ mod space;
 mod tables;
 mod tails;
 mod threads;
+mod trials;
 mod watch;
 mod weak;
 

@@ -1,0 +1,296 @@
+//! What a trial has to bear: objects that are borrowed while it looks, cells that are filled, candidates without room, panics.
+
+use std::cell::{Cell as Plain, OnceCell, RefCell as PlainRefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mimalloc_runtime::cell::{Cell, RefCell};
+use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, Slots, Trace, Tracer};
+
+use crate::SCALE;
+
+fn attach() -> Mutator {
+    Runtime::new().unwrap().attach().unwrap()
+}
+
+fn live(mutator: &Mutator) -> u64 {
+    mutator.metrics().live.now.objects
+}
+
+/// What is behind a cell that was looked at before another one was found to be borrowed.
+#[test]
+fn an_object_that_is_borrowed_in_part_keeps_what_it_refers_to() {
+    #[derive(Trace, Default)]
+    struct Pair {
+        first: RefCell<Option<Ref<Pair>>>,
+        second: RefCell<Option<Ref<Pair>>>,
+    }
+    for budget in [Budget::Unbounded, Budget::Units(10_000), Budget::Units(1)] {
+        let mutator = attach();
+        let pair = mutator.alloc(Pair::default()).unwrap();
+        pair.first.replace(Some(mutator.alloc(Pair::default()).unwrap()));
+        // A candidate.
+        drop(pair.clone());
+        let borrowed = pair.second.borrow_mut();
+        while !mutator.collect(budget).is_done() {}
+        drop(borrowed);
+        assert_eq!(live(&mutator), 2);
+        assert!(pair.first.borrow().as_ref().is_some_and(|first| first.second.borrow().is_none()));
+        drop(pair);
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0);
+    }
+}
+
+/// The slots behind it get other numbers, between two parts of one visit.
+#[test]
+fn a_cell_that_is_filled_while_its_object_is_looked_at() {
+    #[derive(Trace, Default)]
+    struct Late {
+        once: OnceCell<Vec<Option<Ref<Late>>>>,
+        slots: RefCell<Vec<Option<Ref<Late>>>>,
+    }
+    // Twenty references to itself, and one from outside. The first round is misled by a slot put in front, or the object would be no
+    // suspect; the second must not be misled by what is put in front of that.
+    let moments = (0..30).flat_map(|first| (0..120).map(move |second| (first, second)));
+    for (first, second) in moments.step_by(if SCALE > 1 { 37 } else { 1 }) {
+        let mutator = attach();
+        let late = mutator.alloc(Late::default()).unwrap();
+        *late.slots.borrow_mut() = (0..20).map(|_| Some(late.clone())).collect();
+        drop(late.clone());
+        let steps = |count| (0..count).for_each(|_| _ = mutator.collect(Budget::Units(1)));
+        steps(first);
+        late.slots.borrow_mut().insert(0, None);
+        steps(second);
+        assert!(late.once.set(vec![None]).is_ok());
+        while !mutator.collect(Budget::Units(1)).is_done() {}
+        assert_eq!(live(&mutator), 1, "{first} {second}");
+        drop(late);
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0, "{first} {second}");
+    }
+}
+
+/// Panics when it is looked at, so many times.
+struct Touchy {
+    slot: RefCell<Option<Ref<Touchy>>>,
+    times: Plain<u32>,
+}
+
+// SAFETY: 1, 2: the one slot. 3, 4: the residue of the cell. 5: changes a cell that no slot depends on. 6: a cell of the crate.
+unsafe impl Trace for Touchy {
+    const SLOTS: Slots = Slots::Fixed(1);
+    const RESIDUE: bool = false;
+    fn trace(&self, tracer: &mut Tracer<'_>) {
+        if self.times.get() > 0 {
+            self.times.set(self.times.get() - 1);
+            panic!("a trace's panic");
+        }
+        self.slot.trace(tracer);
+    }
+    unsafe fn drop_residue(&mut self) {}
+}
+
+fn touchy(mutator: &Mutator, times: u32) -> Ref<Touchy> {
+    mutator.alloc(Touchy { slot: RefCell::default(), times: Plain::new(times) }).unwrap()
+}
+
+fn panics(f: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+#[test]
+fn a_trace_that_always_panics_does_not_keep_a_search_for_ever() {
+    let mutator = attach();
+    let (one, other) = (touchy(&mutator, u32::MAX), touchy(&mutator, 0));
+    one.slot.replace(Some(one.clone()));
+    one.slot.replace(Some(other.clone()));
+    // Garbage besides is found all the same.
+    other.slot.replace(Some(other.clone()));
+    let ring = touchy(&mutator, 0);
+    ring.slot.replace(Some(ring.clone()));
+    drop(ring);
+    assert!(panics(|| _ = mutator.collect(Budget::Unbounded)));
+    assert_eq!((live(&mutator), one.times.get()), (2, u32::MAX - 1));
+    one.times.set(0);
+    drop((one, other));
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(live(&mutator), 0);
+}
+
+/// The one that panics was no candidate, and those that were are found in use by it.
+#[test]
+fn garbage_whose_trace_panics_once_is_freed_the_next_time() {
+    for budget in [Budget::Unbounded, Budget::Units(20), Budget::Units(1)] {
+        let mutator = attach();
+        let (one, other) = (touchy(&mutator, 0), touchy(&mutator, 1));
+        other.slot.replace(Some(one.clone()));
+        one.slot.replace(Some(other));
+        drop(one);
+        assert!(panics(|| while !mutator.collect(budget).is_done() {}));
+        while !mutator.collect(budget).is_done() {}
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(live(&mutator), 0, "{budget:?}");
+    }
+}
+
+thread_local! {
+    /// What the panic hook drops on this thread.
+    static DROPPED_BY_THE_HOOK: PlainRefCell<Vec<Ref<Touchy>>> = const { PlainRefCell::new(Vec::new()) };
+}
+
+/// The panic hook may be anything: here it gives up the last reference to what is being looked at, and makes more candidates than there is room for.
+#[test]
+fn a_panic_hook_may_give_up_references() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let dropped = DROPPED_BY_THE_HOOK.try_with(|dropped| dropped.take()).unwrap_or_default();
+        if dropped.is_empty() {
+            before(info);
+        }
+    }));
+    for budget in [Budget::Unbounded, Budget::Units(1_000_000), Budget::Units(7)] {
+        let mutator = attach();
+        let one = touchy(&mutator, 1);
+        drop(one.clone());
+        // More than there is room for: each refers to itself.
+        let rings = (0..10_000).map(|_| {
+            let ring = touchy(&mutator, 0);
+            ring.slot.replace(Some(ring.clone()));
+            ring
+        });
+        let rings: Vec<_> = rings.collect();
+        DROPPED_BY_THE_HOOK.set(rings.into_iter().chain([one]).collect());
+        assert!(panics(|| while !mutator.collect(budget).is_done() {}));
+        while !mutator.collect(budget).is_done() {}
+        let metrics = mutator.metrics();
+        assert_eq!((metrics.live.now.objects, metrics.pending.now.objects, metrics.in_use_bytes), (0, 0, 0));
+    }
+    drop(std::panic::take_hook());
+}
+
+/// Candidates that have to make room for others while a trial gathers and marks are members of it, and counted.
+#[test]
+fn candidates_without_room_are_counted_as_members() {
+    let mutator = attach();
+    let rings = (0..20_000).map(|_| {
+        let ring = touchy(&mutator, 0);
+        ring.slot.replace(Some(ring.clone()));
+        ring
+    });
+    let mut rings: Vec<_> = rings.collect();
+    mutator.collect(Budget::Unbounded);
+    // As many as there is room for; more come while these are gathered.
+    rings.truncate(20_000 - 8_192);
+    mutator.collect(Budget::Units(3));
+    while !rings.is_empty() {
+        rings.truncate(rings.len().saturating_sub(3));
+        mutator.collect(Budget::Units(1));
+    }
+    while !mutator.collect(Budget::Units(1_000)).is_done() {}
+    let trials = mutator.trials();
+    assert_eq!((live(&mutator), trials.garbage, trials.members), (0, 20_000, 20_000), "{trials:?}");
+}
+
+/// An object of two slots.
+#[derive(Trace, Default)]
+struct Link {
+    next: Cell<Option<Ref<Link>>>,
+    previous: Cell<Option<Ref<Link>>>,
+}
+
+fn link(mutator: &Mutator) -> Ref<Link> {
+    mutator.alloc(Link::default()).unwrap()
+}
+
+/// A copy of what is in a cell.
+fn look(cell: &Cell<Option<Ref<Link>>>) -> Ref<Link> {
+    let found = cell.take().unwrap();
+    cell.set(Some(found.clone()));
+    found
+}
+
+/// A closed chain, whose links refer to each other in both directions.
+fn circle(mutator: &Mutator, length: usize) -> Ref<Link> {
+    let first = link(mutator);
+    let mut last = first.clone();
+    for _ in 1..length {
+        let next = link(mutator);
+        next.previous.set(Some(last.clone()));
+        last.next.set(Some(next.clone()));
+        last = next;
+    }
+    first.previous.set(Some(last.clone()));
+    last.next.set(Some(first.clone()));
+    first
+}
+
+/// References move all the time, so that each trial suspects some objects that are in use, and what was suspected once is changed in later
+/// ones. That must not cost the garbage beside them their trial.
+#[test]
+fn garbage_is_found_beside_a_structure_that_is_always_being_changed() {
+    let mutator = attach();
+    let length = 10_000 / SCALE as u64;
+    let first = circle(&mutator, length as usize);
+    let (mut at, mut turn, mut most) = (first.clone(), 0u64, 0);
+    while turn % 64 > 0 || mutator.metrics().allocated.bytes < (100 << 20) / SCALE as u64 {
+        let next = look(&at.next);
+        turn += 1;
+        if turn % 3 == 0 && !Ref::ptr_eq(&next, &first) && !Ref::ptr_eq(&at, &first) {
+            // The next one is taken out of its place, and put before the first.
+            let (behind, before) = (next.next.take().unwrap(), next.previous.take().unwrap());
+            before.next.set(Some(behind.clone()));
+            behind.previous.set(Some(before));
+            let last = first.previous.take().unwrap();
+            last.next.set(Some(next.clone()));
+            next.previous.set(Some(last));
+            next.next.set(Some(first.clone()));
+            first.previous.set(Some(next));
+        } else {
+            at = next;
+        }
+        drop(circle(&mutator, 2));
+        mutator.poll(1).unwrap();
+        if turn % 64 == 0 {
+            most = most.max(mutator.metrics().live.now.bytes);
+        }
+    }
+    let trials = mutator.trials();
+    // Links have 32 bytes. What comes together between two trials is a few times what lives, or, if that is more, the least from one to
+    // the next, which is 256 KiB, times the longest patience, which is 16.
+    assert!(most < 20 * 32 * length + (4 << 20), "{most}, {trials:?}");
+}
+
+/// It is tried less and less often, but not so that garbage of many times its size comes together in the meantime.
+#[test]
+fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
+    let mutator = attach();
+    let length = 50_000 / SCALE;
+    let all = mutator.alloc_tail((), length, |_| link(&mutator)).unwrap();
+    for pair in all.items().windows(2) {
+        pair[0].next.set(Some(pair[1].clone()));
+        pair[1].previous.set(Some(pair[0].clone()));
+    }
+    let round = |turn: usize, what: &dyn Fn(usize)| {
+        for turn in turn..turn + 64 {
+            what(turn);
+            mutator.poll(1).unwrap();
+        }
+        mutator.metrics()
+    };
+    let (mut turn, mut most) = (0, 0);
+    let mut metrics = mutator.metrics();
+    let live = metrics.live.now.bytes;
+    while metrics.allocated.bytes < (100 << 20) / SCALE as u64 {
+        turn += 64;
+        metrics = round(turn, &|turn| {
+            drop(all.items()[turn * 7919 % length].clone());
+            drop(mutator.alloc([0u64; 3]).unwrap());
+        });
+    }
+    while metrics.allocated.bytes < (200 << 20) / SCALE as u64 {
+        metrics = round(0, &|_| drop(circle(&mutator, 2)));
+        most = most.max(metrics.live.now.bytes);
+    }
+    // To be tried costs a link some ten units, each of which stands for eight bytes.
+    assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.trials());
+}

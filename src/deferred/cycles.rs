@@ -88,12 +88,12 @@ enum Phase {
     },
     Check,
     Condemn,
-    /// The drain takes the members apart.
+    /// All members leave the trial, from the last.
+    GiveUp,
+    /// The drain takes the members apart. This and the next are last, so that one comparison tells them.
     TakeApart,
     /// The drain queues them to be freed, from the last.
     HandOver,
-    /// All members leave the trial, from the last.
-    GiveUp,
 }
 
 /// What follows a sweep.

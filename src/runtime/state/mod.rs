@@ -160,6 +160,7 @@ impl State {
     }
 
     /// The half of it for what calls nothing of the user's but a `trace`.
+    #[inline(always)]
     fn caught(&self, f: impl FnOnce()) -> Outcome {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,

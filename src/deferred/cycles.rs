@@ -343,7 +343,27 @@ impl Cycles {
     ///
     /// # Safety
     /// 1. `object` is alive, armed, and of the mutator that this belongs to.
+    #[inline(always)]
     pub(super) unsafe fn suspect(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        // Not in the set, as it was not buffered.
+        if word.colour() == Colour::None && self.candidates.add_next(object) {
+            self.news.set(self.news.get() + 1);
+            return header.set_word(word.buffered());
+        }
+        // SAFETY: handed on (1).
+        unsafe { self.suspect_loudly(object) }
+    }
+
+    /// The rest of `suspect`: a member of a trial, or room has to be made.
+    ///
+    /// # Safety
+    /// 1. As for `suspect`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn suspect_loudly(&self, object: NonNull<Object>) {
         // SAFETY: alive (1).
         let header = unsafe { header(object) };
         let word = header.word();

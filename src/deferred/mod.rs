@@ -34,5 +34,5 @@ pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::Quick;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Route, Search};
+pub(crate) use pending::{Large, Memory, Pending, Route, Search, Struck};
 pub(crate) use size::{SMALL, counted};

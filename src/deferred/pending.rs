@@ -70,6 +70,15 @@ pub(crate) enum Search {
     All,
 }
 
+/// Whether there was something to strike off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Struck {
+    /// It was no candidate.
+    None,
+    /// It was one, and is one no more.
+    Off,
+}
+
 /// Ways to the queue of an object's owner.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
@@ -278,6 +287,7 @@ impl Pending {
     ///
     /// # Safety
     /// 1. `object` is alive, armed, and of this queue.
+    #[inline(always)]
     pub(crate) unsafe fn suspect(&self, object: NonNull<Object>) {
         // SAFETY: handed on (1).
         unsafe { self.cycles.suspect(object) }
@@ -304,7 +314,7 @@ impl Pending {
     #[inline(never)]
     unsafe fn carry_loudly(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
         // SAFETY: handed on (1).
-        if unsafe { self.dies_plainly(object) } {
+        if unsafe { self.cycles.strike_off(object) }.is_plain() {
             return Some(object);
         }
         // SAFETY: handed on (1).
@@ -312,14 +322,19 @@ impl Pending {
         None
     }
 
-    /// Whether an object that dies is plain.
+    /// Makes sure that an object that dies is no candidate.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
     #[inline(always)]
-    pub(crate) unsafe fn dies_plainly(&self, object: NonNull<Object>) -> bool {
+    pub(crate) unsafe fn strike_off(&self, object: NonNull<Object>) -> Struck {
+        // SAFETY: dead, not freed (1).
+        if !unsafe { header(object) }.word().is_buffered() {
+            return Struck::None;
+        }
         // SAFETY: handed on (1).
-        unsafe { self.cycles.strike_off(object) }.is_plain()
+        unsafe { self.cycles.strike_off(object) };
+        Struck::Off
     }
 
     /// Queues an object.

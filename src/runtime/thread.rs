@@ -93,9 +93,22 @@ pub(super) unsafe fn retire(object: NonNull<Object>) {
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn suspect(object: NonNull<Object>) {
+    match only() {
+        // SAFETY: handed on (1); the state of an object lives at least as long as the object.
+        Some(state) => unsafe { State::suspect(state, object) },
+        // SAFETY: handed on (1).
+        None => unsafe { suspect_among_many(object) },
+    }
+}
+
+/// # Safety
+/// 1. As for [`suspect`].
+#[cold]
+#[inline(never)]
+unsafe fn suspect_among_many(object: NonNull<Object>) {
     // SAFETY: alive (1).
     let state = unsafe { owner(object) };
-    // SAFETY: handed on (1); its own; the state of an object lives at least as long as the object.
+    // SAFETY: as in `suspect`; its own.
     unsafe { State::suspect(state, object) }
 }
 

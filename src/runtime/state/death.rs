@@ -4,7 +4,7 @@ use core::any::Any;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Tally};
+use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Struck, Tally};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::thread;
@@ -39,6 +39,7 @@ impl State {
     /// # Safety
     /// 1. `object`, which is this state's, is alive and armed.
     /// 2. `state` is alive, and the caller does not use it afterwards unless it keeps it alive otherwise.
+    #[inline(always)]
     pub(in crate::runtime) unsafe fn suspect(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
@@ -102,12 +103,22 @@ impl State {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
         // SAFETY: dead, and ours alone (1).
-        let is_plain = unsafe { this.pending.dies_plainly(object) };
-        if is_plain && !this.retires_now.get() && this.pending.is_idle() {
-            // It was a candidate, and is none now.
+        if unsafe { this.pending.strike_off(object) } == Struck::Off {
+            // Now it dies like any other.
             // SAFETY: handed on (1, 2).
-            return unsafe { State::retire_with_slots(state, object) };
+            unsafe { State::retire_with_slots(state, object) }
+        } else {
+            // SAFETY: handed on (1, 2).
+            unsafe { State::queue(state, object) }
         }
+    }
+
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn queue(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
         if !this.pending.has_work() {
             this.arm();
         }

@@ -164,7 +164,7 @@ pub(crate) struct Cycles {
 /// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
 ///
 /// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
-/// objects in use; twice as many after one of whose members less than an eighth were garbage, twice as many again
+/// objects in use; twice as many of either after one of whose members less than an eighth were garbage, twice as many again
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
 /// often it is suspected.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ impl Pace {
         let (members, garbage) = self.found(trials);
         // Units are alike for both. Nobody has 2^64 / 2^20 members in a trial.
         let in_use = self.units.get() * (members - garbage + 1) / (members + 1);
-        (in_use * Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
+        (in_use * Pace::BYTES_PER_UNIT).max(Pace::LEAST) * self.patience.get()
     }
 
     fn begin(&self, trials: Trials) {

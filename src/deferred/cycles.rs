@@ -323,7 +323,10 @@ impl Cycles {
         if pace.since.get() < pace.gap(self.trials.get()) || self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
         }
-        self.begin(level_of(self.trials.get().begun));
+        // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
+        // in use by what they are garbage with, and they would wait again, older.
+        let is_overdue = self.waiting.borrow().len() > 0;
+        self.begin(if is_overdue { OLDEST } else { level_of(self.trials.get().begun) });
         true
     }
 

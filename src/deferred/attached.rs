@@ -94,7 +94,11 @@ pub(crate) struct Attachments {
     due: Queue,
     /// Of a trial that has not found all of its own yet.
     found: Queue,
+    tell: TellDue,
 }
+
+/// Tells the owner of an object that the object's finalizer is due.
+pub(crate) type TellDue = unsafe fn(NonNull<Object>);
 
 /// Finalizers of which nobody else refers to the host, or only such as wait as well. First in, first out.
 #[derive(Debug, Default)]
@@ -168,7 +172,7 @@ fn layout(segment: usize) -> Option<Layout> {
 }
 
 impl Attachments {
-    pub(super) fn new() -> Attachments {
+    pub(super) fn new(tell: TellDue) -> Attachments {
         Attachments {
             segments: [const { Cell::new(None) }; SEGMENTS],
             buckets: Cell::new(0),
@@ -176,6 +180,7 @@ impl Attachments {
             finalizers: Cell::new(0),
             due: Queue::default(),
             found: Queue::default(),
+            tell,
         }
     }
 
@@ -389,7 +394,9 @@ impl Attachments {
     /// 1. `finalizer` was [taken](Attachments::take) from `host`; the caller gives up a reference to each.
     pub(super) unsafe fn queue(&self, finalizer: NonNull<Object>, host: NonNull<Object>) {
         // SAFETY: handed on (1).
-        unsafe { self.wait_in(&self.due, finalizer, host) }
+        unsafe { self.wait_in(&self.due, finalizer, host) };
+        // SAFETY: alive, by the reference that is the queue's.
+        unsafe { (self.tell)(host) }
     }
 
     /// Queues a finalizer of a trial: it is due when [all are](Attachments::all_found).
@@ -412,7 +419,11 @@ impl Attachments {
 
     /// All finalizers of a trial are queued.
     pub(super) fn all_found(&self) {
+        // SAFETY: HOSTS.
+        let host = self.found.first.get().and_then(|finalizer| unsafe { Link::of(finalizer) }.host.get());
         self.due.append(&self.found);
+        // SAFETY: alive, by the reference that is the queue's.
+        host.into_iter().for_each(|host| unsafe { (self.tell)(host) });
     }
 }
 

@@ -63,10 +63,20 @@ impl Candidates {
         unsafe { self.tables.as_ref() }
     }
 
+    /// Enters an object that is not in the set, if the place that comes next is free. It mostly is.
+    #[inline(always)]
+    pub(super) fn add_next(&self, object: NonNull<Object>) -> bool {
+        let place = (self.last.get() + 1) % MOST;
+        let is_free = self.tables().places[place].get().is_none();
+        if is_free {
+            self.put(object, place);
+        }
+        is_free
+    }
+
     /// Enters an object that is not in the set. Returns another one that had to make room for it: the one that has been in it longest, as
     /// far as it knows.
     pub(super) fn add(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
-        let Tables { places, index } = self.tables();
         let mut place = (self.last.get() + 1) % MOST;
         let victim = if self.len.get() < MOST {
             while self.used[place / 64].get() & 1 << (place % 64) != 0 {
@@ -78,14 +88,22 @@ impl Candidates {
             }
             None
         } else {
-            let victim = places[place].get();
+            let victim = self.tables().places[place].get();
             if let Some(victim) = victim {
                 self.remove(victim);
             }
             victim
         };
+        self.put(object, place);
+        victim
+    }
+
+    #[inline(always)]
+    fn put(&self, object: NonNull<Object>, place: usize) {
+        let Tables { places, index } = self.tables();
         places[place].set(Some(object));
-        self.used[place / 64].set(self.used[place / 64].get() | 1 << (place % 64));
+        let used = &self.used[place / 64];
+        used.set(used.get() | 1 << (place % 64));
         self.last.set(place);
         self.len.set(self.len.get() + 1);
         let mut at = home(object);
@@ -93,7 +111,6 @@ impl Candidates {
             at = (at + 1) % INDEX;
         }
         index[at].set(place as u16 + 1);
-        victim
     }
 
     /// Strikes off an object that is in the set.
@@ -186,7 +203,8 @@ mod tests {
         let mut random = 1u64;
         for number in 1..50_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let victim = candidates.add(object(number * (1 + (number % 3) * 1024)));
+            let entered = object(number * (1 + (number % 3) * 1024));
+            let victim = if candidates.add_next(entered) { None } else { candidates.add(entered) };
             assert_eq!(victim.is_some(), model.len() == MOST);
             if let Some(victim) = victim {
                 model.retain(|known| *known != victim.addr().get());

@@ -97,12 +97,12 @@ enum Phase {
     /// There is.
     Spare,
     Condemn,
-    /// The drain takes the members apart.
+    /// All members leave the trial, from the last.
+    GiveUp,
+    /// The drain takes the members apart. This and the next are last, so that one comparison tells them.
     TakeApart,
     /// The drain queues them to be freed, from the last.
     HandOver,
-    /// All members leave the trial, from the last.
-    GiveUp,
 }
 
 /// What follows a sweep.
@@ -177,7 +177,7 @@ pub(crate) struct Cycles {
 /// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
 ///
 /// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
-/// objects in use; twice as many after one of whose members less than an eighth were garbage, twice as many again
+/// objects in use; twice as many of either after one of whose members less than an eighth were garbage, twice as many again
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
 /// often it is suspected. But such patience ends at [`Pace::LIVE`] times what lives, or a large structure that is suspected for long would
 /// let many times its size come together in garbage.
@@ -358,7 +358,10 @@ impl Cycles {
         {
             return false;
         }
-        self.begin(level_of(self.trials.get().begun));
+        // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
+        // in use by what they are garbage with, and they would wait again, older.
+        let is_overdue = self.waiting.borrow().len() > 0;
+        self.begin(if is_overdue { OLDEST } else { level_of(self.trials.get().begun) });
         true
     }
 
@@ -378,7 +381,27 @@ impl Cycles {
     ///
     /// # Safety
     /// 1. `object` is alive, armed, and of the mutator that this belongs to.
+    #[inline(always)]
     pub(super) unsafe fn suspect(&self, object: NonNull<Object>) {
+        // SAFETY: alive (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        // Not in the set, as it was not buffered.
+        if word.colour() == Colour::None && self.candidates.add_next(object) {
+            self.news.set(self.news.get() + 1);
+            return header.set_word(word.buffered());
+        }
+        // SAFETY: handed on (1).
+        unsafe { self.suspect_loudly(object) }
+    }
+
+    /// The rest of `suspect`: a member of a trial, or room has to be made.
+    ///
+    /// # Safety
+    /// 1. As for `suspect`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn suspect_loudly(&self, object: NonNull<Object>) {
         // SAFETY: alive (1).
         let header = unsafe { header(object) };
         let word = header.word();

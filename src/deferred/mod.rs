@@ -37,5 +37,5 @@ pub(crate) use kind::Quick;
 pub(crate) use list::Full;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Route, Search};
+pub(crate) use pending::{Large, Memory, Pending, Route, Search, Struck};
 pub(crate) use size::{SMALL, counted};

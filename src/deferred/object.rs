@@ -148,6 +148,13 @@ impl Word {
         self.0 & PLAIN != 0
     }
 
+    /// Whether it is plain, and no candidate: nobody knows of it but who refers to it.
+    #[inline(always)]
+    pub(crate) const fn is_quietly_plain(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & (PLAIN | BUFFERED) == PLAIN
+    }
+
     /// The bytes counted for a plain object.
     #[inline(always)]
     pub(crate) const fn plain_bytes(self) -> usize {

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use super::attached::{Attachment, Attachments};
+use super::attached::{Attachment, Attachments, TellDue};
 use super::budget::{Meter, Tally};
 use super::cycles::{ABANDONED, Cycles, is_condemned};
 use super::kind::TypeInfo;
@@ -71,6 +71,15 @@ pub(crate) enum Search {
     All,
 }
 
+/// Whether there was something to strike off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Struck {
+    /// It was no candidate.
+    None,
+    /// It was one, and is one no more.
+    Off,
+}
+
 /// Ways to the queue of an object's owner.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
@@ -115,13 +124,15 @@ pub(crate) struct Pending {
     /// difference, and each event writes one of them.
     pub(super) queued: Cell<Tally>,
     pub(super) done: Cell<Tally>,
-    /// Freed without being queued.
-    pub(super) at_once: Cell<Tally>,
+    /// Freed without being queued. Its bytes stand at the end: were they beside the objects, the compiler would add the two as a
+    /// vector, which it takes three times as many instructions to put together.
+    at_once_objects: Cell<u64>,
     large_tally: Cell<Tally>,
     /// Given up because their `trace` panicked twice at one slot.
     abandoned: Cell<Tally>,
     cycles: Cycles,
     attachments: Attachments,
+    at_once_bytes: Cell<u64>,
 }
 
 impl Tally {
@@ -157,7 +168,7 @@ pub(super) unsafe fn header<'a>(object: NonNull<Object>) -> &'a Object {
 }
 
 impl Pending {
-    pub(crate) fn new(cycles: Cycles) -> Pending {
+    pub(crate) fn new(cycles: Cycles, tell: TellDue) -> Pending {
         const NONE: Tally = Tally { objects: 0, bytes: 0 };
         Pending {
             stack: Cell::new(None),
@@ -170,11 +181,12 @@ impl Pending {
             route: Cell::new(None),
             queued: Cell::new(NONE),
             done: Cell::new(NONE),
-            at_once: Cell::new(NONE),
+            at_once_objects: Cell::new(0),
             large_tally: Cell::new(NONE),
             abandoned: Cell::new(NONE),
             cycles,
-            attachments: Attachments::new(),
+            attachments: Attachments::new(tell),
+            at_once_bytes: Cell::new(0),
         }
     }
 
@@ -197,7 +209,7 @@ impl Pending {
 
     /// Everything ever freed.
     pub(crate) fn freed(&self) -> Tally {
-        self.done.get().and(self.at_once.get())
+        self.done.get().and(Tally { objects: self.at_once_objects.get(), bytes: self.at_once_bytes.get() })
     }
 
     pub(crate) fn abandoned(&self) -> Tally {
@@ -213,7 +225,19 @@ impl Pending {
     /// Whether a drain would find work besides large blocks.
     #[inline(always)]
     pub(crate) fn has_work(&self) -> bool {
-        self.stack.get().is_some() || self.in_hand.get().is_some() || self.cycles.has_garbage()
+        self.has_queued() || self.in_hand.get().is_some() || self.has_garbage()
+    }
+
+    /// Whether there are dead objects besides one in hand and garbage cycles.
+    #[inline(always)]
+    pub(crate) fn has_queued(&self) -> bool {
+        self.stack.get().is_some()
+    }
+
+    /// Whether there are garbage cycles that have been found and not yet freed.
+    #[inline(always)]
+    pub(crate) fn has_garbage(&self) -> bool {
+        self.cycles.has_garbage()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -270,19 +294,54 @@ impl Pending {
     ///
     /// # Safety
     /// 1. `object` is alive, armed, and of this queue.
+    #[inline(always)]
     pub(crate) unsafe fn suspect(&self, object: NonNull<Object>) {
         // SAFETY: handed on (1).
         unsafe { self.cycles.suspect(object) }
     }
 
-    /// Whether an object that dies is plain.
+    /// Takes an object that died in a visit, and returns it if it can be carried; or else queues it.
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
     #[inline(always)]
-    pub(crate) unsafe fn dies_plainly(&self, object: NonNull<Object>) -> bool {
+    pub(super) unsafe fn carry(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
+        // SAFETY: dead, not freed (1).
+        if unsafe { header(object) }.word().is_quietly_plain() {
+            return Some(object);
+        }
         // SAFETY: handed on (1).
-        unsafe { self.cycles.strike_off(object) }.is_plain()
+        unsafe { self.carry_loudly(object) }
+    }
+
+    /// The rest of `carry`, out of line with all that it calls: so the visits of types that have it inlined keep little.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[inline(never)]
+    unsafe fn carry_loudly(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
+        // SAFETY: handed on (1).
+        if unsafe { self.cycles.strike_off(object) }.is_plain() {
+            return Some(object);
+        }
+        // SAFETY: handed on (1).
+        unsafe { self.push(object) };
+        None
+    }
+
+    /// Makes sure that an object that dies is no candidate.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[inline(always)]
+    pub(crate) unsafe fn strike_off(&self, object: NonNull<Object>) -> Struck {
+        // SAFETY: dead, not freed (1).
+        if !unsafe { header(object) }.word().is_buffered() {
+            return Struck::None;
+        }
+        // SAFETY: handed on (1).
+        unsafe { self.cycles.strike_off(object) };
+        Struck::Off
     }
 
     /// Queues an object.
@@ -300,6 +359,16 @@ impl Pending {
             // SAFETY: handed on (1).
             unsafe { self.push_looked_up(object) }
         }
+    }
+
+    /// As `push`, out of line.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[inline(never)]
+    pub(super) unsafe fn push_carried(&self, object: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        unsafe { self.push(object) }
     }
 
     /// Queues an object whose size its type must say, that is a member of a trial, or that has attachments. Out of line: the way of plain
@@ -412,14 +481,17 @@ impl Pending {
     /// 2. `object` is of a simple type of `bytes`, as they are counted, came from `memory`, and has given up its slots.
     #[inline(always)]
     pub(crate) unsafe fn free_dead<M: Memory>(&self, memory: &M, object: NonNull<Object>, bytes: usize) {
-        self.at_once.set(self.at_once.get().plus(bytes as u64));
+        self.count_freed(Tally { objects: 1, bytes: bytes as u64 });
         // SAFETY: from this memory, small (2), and dead (1).
         unsafe { memory.free_small(object.cast(), bytes) }
     }
 
-    /// Notes what was freed without a death: the old block of an object that moved, or one that was not finished.
+    /// Notes what was freed without being queued, or without a death: the old block of an object that moved, or one that was not
+    /// finished.
+    #[inline(always)]
     pub(crate) fn count_freed(&self, freed: Tally) {
-        self.at_once.set(self.at_once.get().and(freed));
+        self.at_once_objects.set(self.at_once_objects.get() + freed.objects);
+        self.at_once_bytes.set(self.at_once_bytes.get() + freed.bytes);
     }
 
     /// Whether an object must stay where it is, as a trial's list has it.

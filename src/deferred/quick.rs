@@ -87,9 +87,6 @@ impl Pending {
     #[inline(always)]
     pub(crate) unsafe fn free_simple<M: Memory>(&self, memory: &M, object: NonNull<Object>, quick: &Quick) {
         debug_assert!(self.is_idle());
-        // From the header rather than the type: the free list is found while the type is still being looked up.
-        // SAFETY: dead and not freed (1).
-        let bytes = unsafe { header(object) }.word().plain_bytes();
         // The panic hook runs in the visit that panics, and it may be anything.
         self.draining.set(true);
         let guard = Visiting { pending: self, object };
@@ -99,8 +96,11 @@ impl Pending {
         self.draining.set(false);
         if let Some(carried) = carried {
             // SAFETY: it died in the visit, and nobody else knows of it.
-            unsafe { self.push(carried) };
+            unsafe { self.push_carried(carried) };
         }
+        // From the header rather than the type, and read again rather than kept: nobody else knows of the object.
+        // SAFETY: dead and not freed (1).
+        let bytes = unsafe { header(object) }.word().plain_bytes();
         // SAFETY: as above, and nothing but the memory is left.
         unsafe { self.free_dead(memory, object, bytes) }
     }
@@ -145,7 +145,7 @@ impl Drop for Batch<'_> {
         let pending = self.pending;
         self.meter.freed(self.freed, self.units);
         pending.done.set(pending.done.get().and(self.dequeued));
-        pending.at_once.set(pending.at_once.get().and(self.freed.less(self.dequeued)));
+        pending.count_freed(self.freed.less(self.dequeued));
         if let Some(carried) = self.carried {
             // SAFETY: it died in a visit, is of this queue, and nobody else knows of it.
             unsafe { pending.push(carried) };

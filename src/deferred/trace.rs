@@ -239,9 +239,7 @@ impl<'a> Tracer<'a> {
             Death::Suspected => unsafe { pending.suspect_visited(child) },
             Death::Died => match carry {
                 // SAFETY: dead; without a route it is of this queue.
-                Carry::First(carried @ None) if pending.is_alone() && unsafe { pending.dies_plainly(child) } => {
-                    *carried = Some(child);
-                }
+                Carry::First(carried @ None) if pending.is_alone() => *carried = unsafe { pending.carry(child) },
                 // SAFETY: the last reference was just given up, and nobody else knows of it.
                 _ => unsafe { pending.push_visited(child) },
             },
@@ -301,12 +299,12 @@ impl Drop for Tracer<'_> {
     /// Also on the way out of a `trace` that panicked: what was counted down is not counted down again.
     #[inline(always)]
     fn drop(&mut self) {
-        let carried = self.carried();
-        let Visit::GiveUp { pending, .. } = self.visit else { return };
-        pending.set_cursor(self.cursor);
-        if let Some(carried) = carried {
-            // SAFETY: it died in this visit, and nobody else knows of it.
-            unsafe { pending.push_visited(carried) };
+        if let Visit::GiveUp { pending, ref carry } = self.visit {
+            pending.set_cursor(self.cursor);
+            if let Carry::First(Some(carried)) = *carry {
+                // SAFETY: it died in this visit, and nobody else knows of it.
+                unsafe { pending.push_visited(carried) };
+            }
         }
     }
 }

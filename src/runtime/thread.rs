@@ -49,6 +49,18 @@ pub(super) fn handed_over() -> Option<NonNull<State>> {
     None
 }
 
+/// Tells an object's owner that the object's finalizer is due.
+///
+/// # Safety
+/// 1. `object`, an object of this thread, is alive.
+#[cold]
+pub(super) unsafe fn finalizer_due(object: NonNull<Object>) {
+    // SAFETY: alive (1).
+    let state = unsafe { owner(object) };
+    // SAFETY: the state of an object lives at least as long as the object (1).
+    unsafe { state.as_ref() }.look_at_finalizers();
+}
+
 /// Has the current mutator, if there is one, look for finalizers at its next safepoint.
 pub(super) fn tell_of_finalizers() {
     // SAFETY: null or attached, and so by THREAD alive.
@@ -117,9 +129,22 @@ pub(super) unsafe fn retire(object: NonNull<Object>) {
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn suspect(object: NonNull<Object>) {
+    match only() {
+        // SAFETY: handed on (1); the state of an object lives at least as long as the object.
+        Some(state) => unsafe { State::suspect(state, object) },
+        // SAFETY: handed on (1).
+        None => unsafe { suspect_among_many(object) },
+    }
+}
+
+/// # Safety
+/// 1. As for [`suspect`].
+#[cold]
+#[inline(never)]
+unsafe fn suspect_among_many(object: NonNull<Object>) {
     // SAFETY: alive (1).
     let state = unsafe { owner(object) };
-    // SAFETY: handed on (1); its own; the state of an object lives at least as long as the object.
+    // SAFETY: as in `suspect`; its own.
     unsafe { State::suspect(state, object) }
 }
 

@@ -289,6 +289,32 @@ fn what_lives_is_tried_less_and_less_often() {
     assert!(searched[3] * 100 < (64 << 20) / SCALE as u64, "{searched:?}");
 }
 
+/// There is room for 8,192 candidates, and the others wait to be members of the next trial. Had that been one that stops at what
+/// is old, it would have found each in use by the one that it is garbage with.
+#[test]
+fn more_pairs_than_there_can_be_candidates_are_freed_in_one_trial_though_they_are_old() {
+    let mutator = attach();
+    let mut pairs = Vec::new();
+    for _ in 0..20_000 {
+        let (a, b) = (link(&mutator), link(&mutator));
+        a.next.set(Some(b.clone()));
+        b.next.set(Some(a.clone()));
+        pairs.push(a);
+    }
+    for _ in 0..4 {
+        // Each is looked at once more, and older.
+        pairs.iter().for_each(|pair| drop(pair.clone()));
+        mutator.collect(Budget::Unbounded);
+    }
+    let begun = mutator.trials().begun;
+    drop(pairs);
+    while live(&mutator) > 0 {
+        drop(mutator.alloc([0u64; 15]).unwrap());
+        mutator.safepoint();
+        assert!(mutator.trials().begun <= begun + 1, "{:?}", mutator.trials());
+    }
+}
+
 /// Objects whose cells do not tell of changes are freed when the garbage fits into a step.
 #[test]
 fn cells_of_the_standard_library_limit_what_is_found() {

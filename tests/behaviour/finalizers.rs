@@ -113,6 +113,35 @@ fn only_at_safepoints() {
     }
 }
 
+/// Wherever the object dies: the next poll knows of it without being told by anything else.
+#[test]
+fn a_poll_knows_that_one_is_due() {
+    let mutator = attach();
+    // In the drop of an object that is freed at once, which refers to it.
+    let parent = plain(&mutator, 0);
+    parent.next.set(Some(node(&mutator, 1)));
+    drop(parent);
+    mutator.poll(1).unwrap();
+    assert_eq!(said(), [1]);
+    // In a step that allocation pays for.
+    let (grandparent, parent) = (plain(&mutator, 0), plain(&mutator, 0));
+    parent.next.set(Some(node(&mutator, 2)));
+    grandparent.next.set(Some(parent));
+    drop(grandparent);
+    while mutator.finalizers().due == 0 {
+        drop(mutator.alloc([0u64; 16]).unwrap());
+    }
+    mutator.poll(1).unwrap();
+    assert_eq!(said(), [2]);
+    // In a search that polls work on.
+    drop(ring(&mutator, 3..5));
+    for _ in 0..100_000 {
+        drop(mutator.alloc([0u64; 16]).unwrap());
+        mutator.poll(1).unwrap();
+    }
+    assert_eq!(said().len(), 2);
+}
+
 #[test]
 fn never_within_other_code() {
     let mutator = Runtime::new().unwrap().attaching().beat_bytes(1024).unwrap().attach().unwrap();

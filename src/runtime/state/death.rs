@@ -4,14 +4,14 @@ use core::any::Any;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route};
+use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Struck};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::mutator::{Detached, Mutator};
 use crate::runtime::thread;
 use crate::runtime::wall;
 
-use super::{State, resume_if_possible};
+use super::{Outcome, State, resume_if_possible};
 
 impl State {
     /// Takes over an object that has just died.
@@ -40,6 +40,7 @@ impl State {
     /// # Safety
     /// 1. `object`, which is this state's, is alive and armed.
     /// 2. `state` is alive, and the caller does not use it afterwards unless it keeps it alive otherwise.
+    #[inline(always)]
     pub(in crate::runtime) unsafe fn suspect(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
@@ -57,7 +58,8 @@ impl State {
         self.pending.cycles()
     }
 
-    /// The rest of `retire`, out of line so that a leaf's death needs no frame.
+    /// The rest of `retire`, out of line so that a leaf's death needs no frame: frees a simple object at once, which is at most 9
+    /// units. What is rare is out of line again, so that this keeps little in its own frame.
     ///
     /// # Safety
     /// As for `retire`.
@@ -65,29 +67,64 @@ impl State {
     unsafe fn retire_with_slots(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
-        let was_empty = !this.pending.has_work();
-        // SAFETY: dead, and ours alone (1).
-        let is_plain = unsafe { this.pending.dies_plainly(object) };
-        if is_plain && !this.retires_now.get() && this.pending.is_idle() {
-            // SAFETY: dead and not freed (1).
-            let quick = &unsafe { object.as_ref() }.info().quick;
-            // SAFETY: dead (1), plain, not a leaf or the mutator would be gone, from this heap.
-            this.caught(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
-            if !this.attached.get() {
-                // A referent was another mutator's, and what died of it has detached this one.
-                // SAFETY: handed on (2).
-                unsafe { State::retired_now(state) }
-            } else if was_empty && this.pending.has_work() {
-                this.arm();
-            }
-            return;
+        // SAFETY: dead and not freed (1).
+        let header = unsafe { object.as_ref() };
+        if !header.word().is_quietly_plain() || this.retires_now.get() || !this.pending.is_idle() {
+            // SAFETY: handed on (1, 2).
+            return unsafe { State::retire_loudly(state, object) };
         }
-        if was_empty {
+        let had_queued = this.pending.has_queued();
+        let quick = &header.info().quick;
+        // SAFETY: dead (1), plain, not a leaf or the mutator would be gone, from this heap.
+        let outcome = this.caught(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
+        if !this.attached.get() {
+            // A referent was another mutator's, and what died of it has detached this one.
+            // SAFETY: handed on (2).
+            unsafe { State::retired_now(state) }
+        } else if !had_queued && (this.pending.has_queued() || outcome == Outcome::Panicked) {
+            this.arm_anew();
+        }
+    }
+
+    /// Something was queued, or is in hand, while nothing was being worked on. Garbage that was found before is work too.
+    #[inline(never)]
+    fn arm_anew(&self) {
+        if !self.pending.has_garbage() {
+            self.arm();
+        }
+    }
+
+    /// The death of an object that is a candidate, or not simple; or that comes while something is being worked on; or of any, when
+    /// what dies is worked off at once.
+    ///
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn retire_loudly(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: dead, and ours alone (1).
+        if unsafe { this.pending.strike_off(object) } == Struck::Off {
+            // Now it dies like any other.
+            // SAFETY: handed on (1, 2).
+            unsafe { State::retire_with_slots(state, object) }
+        } else {
+            // SAFETY: handed on (1, 2).
+            unsafe { State::queue(state, object) }
+        }
+    }
+
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn queue(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        if !this.pending.has_work() {
             this.arm();
         }
         // SAFETY: dead, and ours alone (1).
         unsafe { this.pending.push(object) };
-        this.look_at_finalizers();
         if this.retires_now.get() {
             // SAFETY: handed on (2).
             unsafe { State::retired_now(state) }

@@ -25,14 +25,12 @@ impl State {
     }
 
     /// Has the next safepoint run finalizers if some are due: this mutator's, or if that has gone, another one's of the thread.
-    #[inline(always)]
-    pub(super) fn look_at_finalizers(&self) {
+    pub(in crate::runtime) fn look_at_finalizers(&self) {
         if self.has_finalizers_due() {
             self.tell_of_finalizers();
         }
     }
 
-    #[cold]
     fn tell_of_finalizers(&self) {
         if !self.is_attached() {
             thread::tell_of_finalizers();

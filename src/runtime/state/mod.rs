@@ -33,6 +33,7 @@ use super::pressure::{Limits, PressureLevel, Thresholds};
 use super::roster::Reservation;
 use super::setup::{Attach, Shared};
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
+use super::thread;
 use super::wall::Wall;
 use super::watch::Display;
 
@@ -126,7 +127,7 @@ impl State {
             heap,
             next: Cell::new(core::ptr::null()),
             shared,
-            pending: Pending::new(parts.cycles),
+            pending: Pending::new(parts.cycles, thread::finalizer_due),
             pacer,
             clock,
             allocated: Cell::default(),
@@ -169,6 +170,7 @@ impl State {
     }
 
     /// The half of it for what calls nothing of the user's but a `trace`.
+    #[inline(always)]
     fn caught(&self, f: impl FnOnce()) -> Outcome {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => Outcome::Returned,

@@ -156,7 +156,6 @@ impl State {
                 debt = self.pacer.debt()
             );
         });
-        self.look_at_finalizers();
         self.pins.set(self.pins.get() - 1);
         if !self.attached.get() {
             // No beat may come any more.

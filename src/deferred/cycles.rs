@@ -490,7 +490,7 @@ impl Cycles {
         let word = header.word();
         let is_found = match self.phase.get() {
             Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
-            phase => matches!(phase, Phase::Condemn),
+            phase => matches!(phase, Phase::Seek | Phase::Spare | Phase::Condemn),
         };
         if word.colour() == Colour::Condemned || is_found && word.colour() == Colour::Grey {
             return false;

@@ -327,7 +327,8 @@ fn a_cycle_is_in_use_or_finalized() {
         assert!(taken.is_empty() || taken.len() == 10, "{} after {steps} steps", taken.len());
         ends[usize::from(taken.is_empty())] += 1;
         settle(&mutator);
-        assert_eq!(said().len(), 10 - taken.len());
+        let heard = said();
+        assert_eq!(heard.len(), 10 - taken.len(), "after {steps} steps {heard:?} {:?} {:?}", mutator.trials(), weaks.iter().map(Weak::is_gone).collect::<Vec<_>>());
         assert!(weaks.iter().all(|weak| weak.upgrade().is_some() != taken.is_empty()));
         drop(taken);
         settle(&mutator);

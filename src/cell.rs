@@ -33,19 +33,19 @@ use core::{cell, fmt, mem};
 use crate::deferred::{Slots, Trace, Tracer, trace_cell, trace_ref_cell};
 use crate::runtime::cell_changed;
 
-/// Whether a change is to be told.
+/// Who is to be told of a change: the look that was the last to see the value, by its number, or 0 for nobody.
 #[derive(Default)]
-struct Watch(cell::Cell<bool>);
+struct Watch(cell::Cell<u32>);
 
 impl Watch {
     const fn new() -> Watch {
-        Watch(cell::Cell::new(false))
+        Watch(cell::Cell::new(0))
     }
 
     /// To be called before the value is changed, or may be.
     #[inline(always)]
     fn change(&self) {
-        if self.0.get() {
+        if self.0.get() != 0 {
             self.tell();
         }
     }
@@ -53,15 +53,15 @@ impl Watch {
     #[cold]
     #[inline(never)]
     fn tell(&self) {
-        self.0.set(false);
-        cell_changed();
+        cell_changed(self.0.replace(0));
     }
 
     /// The value is being looked at.
     #[inline(always)]
     fn begin(&self, tracer: &mut Tracer<'_>) {
-        if tracer.watches() {
-            self.0.set(true);
+        let look = tracer.watches();
+        if look != 0 {
+            self.0.set(look);
         }
     }
 }

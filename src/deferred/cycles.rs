@@ -28,7 +28,8 @@
 //!   `Ref::get_mut`);
 //! - each reference to a member that is given up (members are armed).
 //!
-//! If it is told of any, the trial is given up. Suppose it was not, and every comparison found the numbers equal. Let *t* be the moment
+//! If it is told of any, the recount begins anew with what is still suspected, a few times, and then the trial is given up. Suppose it was not
+//! told, and every comparison found the numbers equal. Let *t* be the moment
 //! between Scan and Check. Slots of members are at *t* what they were when they were followed, so the inner references of a
 //! member at *t* are those counted. Its count was equal to that number when Scan looked and when Check looked; in between no
 //! reference was given up, so none was taken either, and it was equal at *t*. So at *t* every reference to a member of S
@@ -64,7 +65,7 @@ use super::trace::{Look, Slots, Tracer};
 /// What stands for the inner references of a condemned object that was given up: it is never freed.
 pub(super) const ABANDONED: u32 = MOST_INNER;
 
-/// How often a recount may find members in use before the trial is given up.
+/// How often a recount may find members in use, or be disturbed, before the trial is given up.
 const MOST_ROUNDS: u32 = 3;
 
 /// Where a trial stands.
@@ -155,6 +156,8 @@ pub(crate) struct Cycles {
     /// Members that this round found in use.
     found_in_use: Cell<u64>,
     round: Cell<u32>,
+    /// The number of the recount: never 0.
+    recount: Cell<u32>,
     /// Candidates since the last trial that took all of them.
     news: Cell<u64>,
     trials: Cell<Trials>,
@@ -169,7 +172,8 @@ pub(crate) struct Cycles {
 /// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
 /// objects in use; twice as many after one of whose members less than an eighth were garbage, twice as many again
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
-/// often it is suspected.
+/// often it is suspected. But such patience ends at [`Pace::LIVE`] times what lives, or a large structure that is suspected for long would
+/// let many times its size come together in garbage.
 #[derive(Debug)]
 struct Pace {
     /// Bytes allocated since the last trial.
@@ -181,6 +185,8 @@ struct Pace {
     units: Cell<u64>,
     /// What trials had come to before it.
     before: Cell<Trials>,
+    /// Bytes that lived after it.
+    live: Cell<Option<u64>>,
 }
 
 impl Pace {
@@ -188,6 +194,7 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
+    const LIVE: u64 = 2;
 
     fn new() -> Pace {
         Pace {
@@ -196,6 +203,7 @@ impl Pace {
             credit: Cell::new(0),
             units: Cell::new(0),
             before: Cell::default(),
+            live: Cell::default(),
         }
     }
 
@@ -205,12 +213,17 @@ impl Pace {
         (trials.members - before.members, trials.garbage - before.garbage)
     }
 
-    /// Bytes from one trial to the next. `trials` is what they have come to.
-    fn gap(&self, trials: Trials) -> u64 {
+    /// Bytes from one trial to the next. `trials` is what they have come to, and so many bytes live now.
+    fn gap(&self, trials: Trials, live: u64) -> u64 {
+        // Not what lives now: garbage that has come together since is among that.
+        let live = self.live.get().unwrap_or(live);
+        self.live.set(Some(live));
         let (members, garbage) = self.found(trials);
         // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
         let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
-        (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT * self.patience.get()).max(Pace::LEAST)
+        let least = (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST);
+        let most = live.saturating_mul(Pace::LIVE).max(Pace::LEAST * Pace::MOST_PATIENCE);
+        least.saturating_mul(self.patience.get()).min(most).max(least)
     }
 
     fn begin(&self, trials: Trials) {
@@ -224,6 +237,7 @@ impl Pace {
         let is_fruitful = garbage > 0 && garbage * 8 >= members;
         self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
         self.since.set(0);
+        self.live.set(None);
     }
 }
 
@@ -266,6 +280,7 @@ impl Cycles {
             panicked: Cell::new(false),
             found_in_use: Cell::new(0),
             round: Cell::new(0),
+            recount: Cell::new(1),
             news: Cell::new(0),
             trials: Cell::default(),
             pace: Pace::new(),
@@ -321,15 +336,18 @@ impl Cycles {
 
     // ---- pacing ----
 
-    /// So many bytes were allocated. Begins a trial if one is due, and says whether the next safepoint has something to do.
-    pub(crate) fn pay(&self, bytes: u64) -> bool {
+    /// So many bytes were allocated, and so many live. Begins a trial if one is due, and says whether the next safepoint has something to do.
+    pub(crate) fn pay(&self, bytes: u64, live: u64) -> bool {
         let pace = &self.pace;
         if self.is_trying() {
             pace.credit.set(pace.credit.get().saturating_add(bytes.saturating_mul(Pace::UNITS_PER_BYTE)));
             return true;
         }
         pace.since.set(pace.since.get().saturating_add(bytes));
-        if pace.since.get() < pace.gap(self.trials.get()) || self.phase.get() != Phase::Idle || self.candidates() == 0 {
+        if pace.since.get() < pace.gap(self.trials.get(), live)
+            || self.phase.get() != Phase::Idle
+            || self.candidates() == 0
+        {
             return false;
         }
         self.begin(level_of(self.trials.get().begun));
@@ -451,9 +469,12 @@ impl Cycles {
         true
     }
 
-    /// A cell of a member has been changed.
-    pub(crate) fn disturb(&self) {
-        self.disturbed.set(true);
+    /// A cell is being changed that was to tell a recount of this number, of this search or another one.
+    pub(crate) fn disturb(&self, recount: u32) {
+        // What an earlier one has seen may have been found in use since.
+        if recount == self.recount.get() {
+            self.disturbed.set(true);
+        }
     }
 
     /// An object dies. Returns what its header is from now on, save that it is not queued yet.
@@ -850,9 +871,10 @@ impl Cycles {
             Next::Recount
         } else if self.unwatched.get() {
             return self.fail();
-        } else if self.found_in_use.get() == 0 {
+        } else if self.found_in_use.get() == 0 && !self.disturbed.get() {
             Next::Check
         } else {
+            // What the program touches is in use, so another round finds it, and what it leads to, to be so. Garbage beside it stays.
             self.round.set(self.round.get() + 1);
             if self.round.get() == MOST_ROUNDS {
                 return self.fail();
@@ -861,6 +883,7 @@ impl Cycles {
         };
         if next != Next::Check {
             self.disturbed.set(false);
+            self.recount.set(self.recount.get().checked_add(1).unwrap_or(1));
         }
         self.verifying.set(true);
         self.enter_phase(Phase::Sweep { next });
@@ -1099,8 +1122,8 @@ impl<M: Memory> Look for Marking<'_, M> {
         }
     }
 
-    fn watches(&self) -> bool {
-        self.cycles.verifying.get()
+    fn watches(&self) -> u32 {
+        if self.cycles.verifying.get() { self.cycles.recount.get() } else { 0 }
     }
 
     fn unwatched(&mut self) {
@@ -1137,8 +1160,8 @@ impl<M: Memory> Look for Scanning<'_, M> {
         }
     }
 
-    fn watches(&self) -> bool {
-        false
+    fn watches(&self) -> u32 {
+        0
     }
 
     fn unwatched(&mut self) {}

@@ -130,8 +130,8 @@ pub(crate) trait Look {
     /// 1. `child` is an object whose memory has not been freed.
     unsafe fn reference(&mut self, child: NonNull<Object>);
 
-    /// Whether changes to what is being traced are to be told from now on.
-    fn watches(&self) -> bool;
+    /// The number with which changes to what is being traced are to be told from now on, or 0 if they need not be.
+    fn watches(&self) -> u32;
 
     /// The object that is being traced can be changed from here on without the crate's being told.
     fn unwatched(&mut self);
@@ -189,11 +189,11 @@ impl<'a> Tracer<'a> {
         matches!(self.visit, Visit::GiveUp { .. })
     }
 
-    /// Whether the next change to the slots of the value must be told.
+    /// The number with which the next change to the slots of the value must be told, or 0 if it need not be.
     #[inline(always)]
-    pub(crate) fn watches(&self) -> bool {
+    pub(crate) fn watches(&self) -> u32 {
         match &self.visit {
-            Visit::GiveUp { .. } => false,
+            Visit::GiveUp { .. } => 0,
             Visit::Look(look) => look.watches(),
         }
     }

@@ -110,13 +110,13 @@ unsafe fn cycles_of<'a>(object: NonNull<Object>) -> &'a Cycles {
     unsafe { state.as_ref() }.cycles()
 }
 
-/// A cell of some object of this thread is being changed that was to tell of it.
-pub(crate) fn cell_changed() {
+/// A cell of some object of this thread is being changed that was to tell of it to a look of this number.
+pub(crate) fn cell_changed(look: u32) {
     // Whose, it does not know.
     let mut at = STATES.get();
     // SAFETY: by THREAD null or alive.
     while let Some(state) = unsafe { at.as_ref() } {
-        state.cycles().disturb();
+        state.cycles().disturb(look);
         at = state.next.get();
     }
 }

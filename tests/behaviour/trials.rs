@@ -3,7 +3,7 @@
 use std::cell::{Cell as Plain, OnceCell, RefCell as PlainRefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mimalloc_runtime::cell::RefCell;
+use mimalloc_runtime::cell::{Cell, RefCell};
 use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, Slots, Trace, Tracer};
 
 use crate::SCALE;
@@ -189,4 +189,108 @@ fn candidates_without_room_are_counted_as_members() {
     while !mutator.collect(Budget::Units(1_000)).is_done() {}
     let trials = mutator.trials();
     assert_eq!((live(&mutator), trials.garbage, trials.members), (0, 20_000, 20_000), "{trials:?}");
+}
+
+/// An object of two slots.
+#[derive(Trace, Default)]
+struct Link {
+    next: Cell<Option<Ref<Link>>>,
+    previous: Cell<Option<Ref<Link>>>,
+}
+
+fn link(mutator: &Mutator) -> Ref<Link> {
+    mutator.alloc(Link::default()).unwrap()
+}
+
+/// A copy of what is in a cell.
+fn look(cell: &Cell<Option<Ref<Link>>>) -> Ref<Link> {
+    let found = cell.take().unwrap();
+    cell.set(Some(found.clone()));
+    found
+}
+
+/// A closed chain, whose links refer to each other in both directions.
+fn circle(mutator: &Mutator, length: usize) -> Ref<Link> {
+    let first = link(mutator);
+    let mut last = first.clone();
+    for _ in 1..length {
+        let next = link(mutator);
+        next.previous.set(Some(last.clone()));
+        last.next.set(Some(next.clone()));
+        last = next;
+    }
+    first.previous.set(Some(last.clone()));
+    last.next.set(Some(first.clone()));
+    first
+}
+
+/// References move all the time, so that each trial suspects some objects that are in use, and what was suspected once is changed in later
+/// ones. That must not cost the garbage beside them their trial.
+#[test]
+fn garbage_is_found_beside_a_structure_that_is_always_being_changed() {
+    let mutator = attach();
+    let length = 10_000 / SCALE as u64;
+    let first = circle(&mutator, length as usize);
+    let (mut at, mut turn, mut most) = (first.clone(), 0u64, 0);
+    while turn % 64 > 0 || mutator.metrics().allocated.bytes < (100 << 20) / SCALE as u64 {
+        let next = look(&at.next);
+        turn += 1;
+        if turn % 3 == 0 && !Ref::ptr_eq(&next, &first) && !Ref::ptr_eq(&at, &first) {
+            // The next one is taken out of its place, and put before the first.
+            let (behind, before) = (next.next.take().unwrap(), next.previous.take().unwrap());
+            before.next.set(Some(behind.clone()));
+            behind.previous.set(Some(before));
+            let last = first.previous.take().unwrap();
+            last.next.set(Some(next.clone()));
+            next.previous.set(Some(last));
+            next.next.set(Some(first.clone()));
+            first.previous.set(Some(next));
+        } else {
+            at = next;
+        }
+        drop(circle(&mutator, 2));
+        mutator.poll(1).unwrap();
+        if turn % 64 == 0 {
+            most = most.max(mutator.metrics().live.now.bytes);
+        }
+    }
+    let trials = mutator.trials();
+    // Links have 32 bytes. What comes together between two trials is a few times what lives, or, if that is more, the least from one to
+    // the next, which is 256 KiB, times the longest patience, which is 16.
+    assert!(most < 20 * 32 * length + (4 << 20), "{most}, {trials:?}");
+}
+
+/// It is tried less and less often, but not so that garbage of many times its size comes together in the meantime.
+#[test]
+fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
+    let mutator = attach();
+    let length = 50_000 / SCALE;
+    let all = mutator.alloc_tail((), length, |_| link(&mutator)).unwrap();
+    for pair in all.items().windows(2) {
+        pair[0].next.set(Some(pair[1].clone()));
+        pair[1].previous.set(Some(pair[0].clone()));
+    }
+    let round = |turn: usize, what: &dyn Fn(usize)| {
+        for turn in turn..turn + 64 {
+            what(turn);
+            mutator.poll(1).unwrap();
+        }
+        mutator.metrics()
+    };
+    let (mut turn, mut most) = (0, 0);
+    let mut metrics = mutator.metrics();
+    let live = metrics.live.now.bytes;
+    while metrics.allocated.bytes < (100 << 20) / SCALE as u64 {
+        turn += 64;
+        metrics = round(turn, &|turn| {
+            drop(all.items()[turn * 7919 % length].clone());
+            drop(mutator.alloc([0u64; 3]).unwrap());
+        });
+    }
+    while metrics.allocated.bytes < (200 << 20) / SCALE as u64 {
+        metrics = round(0, &|_| drop(circle(&mutator, 2)));
+        most = most.max(metrics.live.now.bytes);
+    }
+    // To be tried costs a link some ten units, each of which stands for eight bytes.
+    assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.trials());
 }

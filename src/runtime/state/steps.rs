@@ -28,7 +28,7 @@ impl State {
         self.sample(coming);
         self.look_at_pressure();
         self.pacer.charge(bytes);
-        if self.pending.cycles().pay(bytes) {
+        if self.pending.cycles().pay(bytes, self.live().bytes) {
             self.interrupts.raise_news();
         }
         let beat = self.clock.beat();

@@ -254,7 +254,8 @@ impl Hasher for Addresses {
         }
     }
     fn write_usize(&mut self, address: usize) {
-        self.0 = spread(address);
+        // The map takes the lowest bits, of which the addresses of large objects leave many 0.
+        self.0 = spread(address).rotate_left(32);
     }
 }
 
@@ -1168,5 +1169,21 @@ impl<M: Memory> Look for Scanning<'_, M> {
 
     fn busy(&mut self) {
         self.busy = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::hash::BuildHasher;
+    use std::collections::HashSet;
+
+    #[test]
+    fn objects_that_lie_far_apart_get_places_of_their_own() {
+        for apart in [16, 1 << 10, 1 << 16, 1 << 20] {
+            let hash = |number| BuildHasherDefault::<Addresses>::default().hash_one(number * apart);
+            let places: HashSet<u64> = (0..4096usize).map(|number| hash(number) % 4096).collect();
+            assert!(places.len() > 2_000, "{apart}: {}", places.len());
+        }
     }
 }

@@ -20,10 +20,12 @@ fn attach() -> Mutator {
 #[derive(Trace)]
 struct Knot {
     slots: RefCell<Vec<Option<Ref<Knot>>>>,
+    /// Borrowed by some, while `slots` can be looked at.
+    more: RefCell<Vec<Ref<Knot>>>,
 }
 
 fn knot(mutator: &Mutator) -> Ref<Knot> {
-    mutator.alloc(Knot { slots: RefCell::default() }).unwrap()
+    mutator.alloc(Knot { slots: RefCell::default(), more: RefCell::default() }).unwrap()
 }
 
 fn tie(from: &Ref<Knot>, to: &Ref<Knot>) {
@@ -454,6 +456,8 @@ enum Op {
     Make,
     /// Ties one root to another.
     Tie(Index, Index),
+    /// The same, where it may be borrowed by `Hold`.
+    TieMore(Index, Index),
     /// Follows a slot of a root: what is there becomes a root.
     Follow(Index, Index),
     /// Takes what is in a slot of a root out of it: the reference moves.
@@ -463,6 +467,8 @@ enum Op {
     Forget(Index),
     /// Borrows a root mutably, if nobody else refers to it, and empties it.
     Empty(Index),
+    /// Collects while a part of a root is borrowed to be changed, and then empties it or not.
+    Hold(Index, u64, bool),
     Collect(u64),
 }
 
@@ -476,6 +482,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (index::<Index>(), index::<Index>()).prop_map(|(from, to)| Op::Put(from, to)),
         3 => index::<Index>().prop_map(Op::Forget),
         1 => index::<Index>().prop_map(Op::Empty),
+        1 => (index::<Index>(), index::<Index>()).prop_map(|(from, to)| Op::TieMore(from, to)),
+        1 => (index::<Index>(), 1u64..200, any::<bool>()).prop_map(|(root, units, empty)| Op::Hold(root, units, empty)),
         4 => (1u64..40).prop_map(Op::Collect),
     ]
 }
@@ -487,6 +495,7 @@ fn reachable(roots: &[Ref<Knot>]) -> u64 {
     while let Some(knot) = todo.pop() {
         if seen.insert(Ref::as_raw(&knot)) {
             todo.extend(knot.slots.borrow().iter().flatten().cloned());
+            todo.extend(knot.more.borrow().iter().cloned());
         }
     }
     seen.len() as u64
@@ -505,6 +514,17 @@ fn run(ops: &[Op], pacing: Pacing) {
             }
             _ if count == 0 => {}
             Op::Tie(from, to) => tie(&roots[from.index(count)], &roots[to.index(count)]),
+            Op::TieMore(from, to) => roots[from.index(count)].more.borrow_mut().push(roots[to.index(count)].clone()),
+            Op::Hold(root, units, empty) => {
+                let root = &roots[root.index(count)];
+                let mut more = root.more.borrow_mut();
+                // Larger ones get through a whole search at once.
+                let progress = mutator.collect(Budget::Units(*units));
+                assert!(progress.units <= units + SLACK_UNITS);
+                if *empty {
+                    more.clear();
+                }
+            }
             Op::Follow(from, slot) => {
                 let from = &roots[from.index(count)];
                 let slots = from.slots.borrow();

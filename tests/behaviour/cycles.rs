@@ -210,7 +210,8 @@ fn a_live_graph_of_five_million_that_garbage_leads_to() {
         drop((garbage, last));
         let units = collect(&mutator, 1000);
         assert_eq!(live(&mutator), length as u64);
-        assert!(units <= length as u64 * (2 + SEARCH_UNITS), "{units}");
+        // With what a trial does that allocation has begun.
+        assert!(units <= length as u64 * (3 + SEARCH_UNITS), "{units}");
         drop(first);
         collect(&mutator, 1000);
         assert_eq!(live(&mutator), 0);

@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, Large, Meter, Progress, Tally, Trace, Trials};
+use crate::deferred::{Budget, Large, Meter, Progress, Search, Tally, Trace, Trials};
 use crate::engine::{Area, EngineStats};
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -126,7 +126,7 @@ impl Mutator {
         let large = if budget == Budget::Unbounded { Large::Free } else { Large::Keep };
         let progress = self.state().step(Cause::Request, budget, Meter::new(budget), large);
         self.state().show(0);
-        self.state().report(self);
+        self.state().report(self, Search::None);
         progress
     }
 
@@ -148,7 +148,7 @@ impl Mutator {
     #[inline]
     pub fn safepoint(&self) {
         self.state().settle();
-        self.state().report(self);
+        self.state().report(self, Search::Current);
     }
 
     /// Gives memory back: frees everything dead, large blocks included, and returns unused pages to the operating system.
@@ -164,7 +164,7 @@ impl Mutator {
             engine::collect_forced();
         });
         self.state().show(0);
-        self.state().report(self);
+        self.state().report(self, Search::None);
         progress
     }
 

@@ -210,7 +210,8 @@ fn a_live_graph_of_five_million_that_garbage_leads_to() {
         drop((garbage, last));
         let units = collect(&mutator, 1000);
         assert_eq!(live(&mutator), length as u64);
-        assert!(units <= length as u64 * (2 + SEARCH_UNITS), "{units}");
+        // With what a trial does that allocation has begun.
+        assert!(units <= length as u64 * (3 + SEARCH_UNITS), "{units}");
         drop(first);
         collect(&mutator, 1000);
         assert_eq!(live(&mutator), 0);
@@ -286,7 +287,7 @@ fn what_lives_is_tried_less_and_less_often() {
         searched.push(mutator.metrics().steps.units - before);
     }
     drop((at, last));
-    assert!(searched[3] * 100 < (64 << 20) / SCALE as u64, "{searched:?}");
+    assert!(searched[3] * 40 < (64 << 20) / SCALE as u64, "{searched:?}");
 }
 
 /// There is room for 8,192 candidates, and the others wait to be members of the next trial. Had that been one that stops at what

@@ -328,7 +328,13 @@ fn a_cycle_is_in_use_or_finalized() {
         ends[usize::from(taken.is_empty())] += 1;
         settle(&mutator);
         let heard = said();
-        assert_eq!(heard.len(), 10 - taken.len(), "after {steps} steps {heard:?} {:?} {:?}", mutator.trials(), weaks.iter().map(Weak::is_gone).collect::<Vec<_>>());
+        assert_eq!(
+            heard.len(),
+            10 - taken.len(),
+            "after {steps} steps {heard:?} {:?} {:?}",
+            mutator.trials(),
+            weaks.iter().map(Weak::is_gone).collect::<Vec<_>>()
+        );
         assert!(weaks.iter().all(|weak| weak.upgrade().is_some() != taken.is_empty()));
         drop(taken);
         settle(&mutator);

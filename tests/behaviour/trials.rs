@@ -4,7 +4,7 @@ use std::cell::{Cell as Plain, OnceCell, RefCell as PlainRefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mimalloc_runtime::cell::{Cell, RefCell};
-use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, Slots, Trace, Tracer};
+use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, SLACK_UNITS, Slots, Trace, Tracer};
 
 use crate::SCALE;
 
@@ -293,4 +293,25 @@ fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
     }
     // To be tried costs a link some ten units, each of which stands for eight bytes.
     assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.trials());
+}
+
+/// What allocation has paid for is worked off by polls, not by a call that was given a budget of its own.
+#[test]
+fn a_collection_does_no_more_than_its_budget_while_a_trial_is_due() {
+    let mutator = attach();
+    // Enough for allocation to begin a trial.
+    for _ in 0..8_000 {
+        drop(circle(&mutator, 2));
+    }
+    assert_eq!(mutator.trials().begun, 1);
+    for _ in 0..20 {
+        let before = mutator.metrics().steps.units;
+        mutator.collect(Budget::Units(2));
+        let units = mutator.metrics().steps.units - before;
+        assert!((1..=2 + SLACK_UNITS).contains(&units), "{units}");
+        drop(circle(&mutator, 2));
+    }
+    let before = mutator.metrics().steps.units;
+    mutator.poll(1).unwrap();
+    assert!(mutator.metrics().steps.units > before + 1_000);
 }

@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 
+use crate::deferred::Search;
 use crate::engine::{deliver_messages, has_messages};
 use crate::heartbeat;
 use crate::runtime::interrupt::{Interrupted, Interrupts};
@@ -29,7 +30,7 @@ impl State {
         self.settle();
         // Not at the end of a slice, when there is nothing else: when that comes is up to the time.
         if self.interrupts.has_news() {
-            self.tell_news(mutator);
+            self.tell_news(mutator, Search::Current);
         }
         self.verdict()
     }
@@ -61,16 +62,17 @@ impl State {
         within::is_within() || self.pending.is_draining()
     }
 
-    /// What a safepoint does besides settling. `mutator` is this state's.
+    /// What a safepoint does besides settling. `mutator` is this state's. A safepoint that has collected already asks for no `search`: a
+    /// call does no more than the budget that it was given.
     #[inline]
-    pub(in crate::runtime) fn report(&self, mutator: &Mutator) {
+    pub(in crate::runtime) fn report(&self, mutator: &Mutator, search: Search) {
         if self.interrupts.has_news() || heartbeat::has_untold_calls() || has_messages() {
-            self.tell_news(mutator);
+            self.tell_news(mutator, search);
         }
     }
 
     #[cold]
-    fn tell_news(&self, mutator: &Mutator) {
+    fn tell_news(&self, mutator: &Mutator, search: Search) {
         // It waits for the program's own poll or safepoint: a panic is not the affair of whoever happens to run now.
         if self.is_within() {
             return;
@@ -78,7 +80,12 @@ impl State {
         self.interrupts.lower_news();
         // A panic ends the telling here, and the next poll or safepoint goes on with it: nothing is lost.
         let again = LookAgain(&self.interrupts);
-        self.search();
+        if search != Search::None {
+            self.search();
+        } else if self.pending.cycles().is_trying() {
+            // What is paid for waits for the next poll.
+            self.interrupts.raise_news();
+        }
         self.run_finalizers(mutator, u64::from(self.finalizers_per_safepoint.get()));
         for request in self.interrupts.take_requests() {
             self.guarded(|| request(mutator));

@@ -10,3 +10,4 @@ layers=(cargo run --release -p layers --features allocator_api2 --)
 step "build the count" cargo build --release -p layers --features allocator_api2
 step "the claims" timeout 300 "${layers[@]}" --check
 step "the count" timeout 300 "${layers[@]}" --beats 2
+step "the programs" timeout 300 "${layers[@]}" --programs --rounds 1000

@@ -5,4 +5,4 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 
 step "build the comparison" cargo build --release -p peers
-step "the comparison" timeout 300 cargo run --release -p peers -- --nodes 100000 --repeats 1 --rounds 15
+step "the comparison" timeout 300 cargo run --release -p peers -- --nodes 100000 --objects 20000 --repeats 1 --rounds 15

@@ -3,6 +3,7 @@
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::pair::Scene;
+use crate::program::{Program, Types};
 
 pub(crate) const HELP: &str = "\
 What each layer of mimalloc-runtime adds to an allocation and its free, in instructions
@@ -13,6 +14,8 @@ Usage: layers [OPTIONS]
   --check       check what must hold to the instruction, instead of printing the table
   --json        one JSON object a line, instead of the table
   --walk        how long a walk over the objects of a heap takes, instead of the table
+  --programs    what the search for garbage cycles costs programs that make none, instead of the table
+  --rounds N    rounds of each of these programs that are counted, at least 1 [100000]
   --help        this text
 ";
 
@@ -28,30 +31,39 @@ pub(crate) enum Command {
     Check,
     /// Print how long a walk takes.
     Walk,
+    /// Print what the search for garbage cycles costs programs, counting so many rounds of each.
+    Programs(u64),
     /// So many pairs, in this process: how the program calls itself under valgrind.
     Child(Scene, u64),
+    /// So many rounds of a program, likewise.
+    Program(Program, Types, u64),
 }
 
 impl Command {
     pub(crate) fn from_environment() -> Result<Command, lexopt::Error> {
         let mut parser = Parser::from_env();
         let (mut beats, mut json, mut check, mut walk) = (1000, false, false, false);
+        let (mut programs, mut rounds) = (false, 100_000);
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("beats") => beats = parser.value()?.parse_with(at_least_one)?,
                 Arg::Long("check") => check = true,
                 Arg::Long("json") => json = true,
                 Arg::Long("walk") => walk = true,
+                Arg::Long("programs") => programs = true,
+                Arg::Long("rounds") => rounds = parser.value()?.parse_with(at_least_one)?,
                 Arg::Long("child") => return child(&mut parser),
+                Arg::Long("program") => return program(&mut parser),
                 Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
                 // What `cargo bench` would add.
                 Arg::Long("bench") => {}
                 _ => return Err(argument.unexpected()),
             }
         }
-        Ok(match (check, walk) {
-            (true, _) => Command::Check,
-            (_, true) => Command::Walk,
+        Ok(match (check, walk, programs) {
+            (true, ..) => Command::Check,
+            (_, true, _) => Command::Walk,
+            (.., true) => Command::Programs(rounds),
             _ => Command::Count { beats, json },
         })
     }
@@ -60,7 +72,7 @@ impl Command {
 fn at_least_one(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(number @ 1..) => Ok(number),
-        _ => Err(format!("'{text}' is not a number of beats: at least 1")),
+        _ => Err(format!("'{text}' is not a number, or not at least 1")),
     }
 }
 
@@ -77,4 +89,16 @@ fn child(parser: &mut Parser) -> Result<Command, lexopt::Error> {
 pub(crate) fn child_words(scene: Scene, pairs: u64) -> [String; 5] {
     let Scene { layer, bytes, beat_bytes } = scene;
     ["--child".to_owned(), layer.word().to_owned(), bytes.to_string(), beat_bytes.to_string(), format!("{pairs:020}")]
+}
+
+/// The words that `program_words` makes.
+fn program(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let program = parser.value()?.parse()?;
+    let types = parser.value()?.parse()?;
+    Ok(Command::Program(program, types, parser.value()?.parse()?))
+}
+
+/// The command line that makes a child of this program run one of the programs.
+pub(crate) fn program_words(program: Program, types: Types, rounds: u64) -> [String; 4] {
+    ["--program".to_owned(), program.word().to_owned(), types.word().to_owned(), format!("{rounds:020}")]
 }

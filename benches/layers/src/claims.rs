@@ -23,7 +23,7 @@ struct Claim {
     by: RangeInclusive<i64>,
 }
 
-const CLAIMS: [Claim; 7] = [
+const CLAIMS: [Claim; 9] = [
     Claim {
         text: "outside of beats a subscribed handler costs nothing",
         more: Layer::EveryBeat,
@@ -66,6 +66,20 @@ const CLAIMS: [Claim; 7] = [
         than: Layer::Loop,
         beat_bytes: NO_BEATS,
         by: PAIRS..=300 * PAIRS,
+    },
+    Claim {
+        text: "an object that is not shared costs the same where there may be cycles",
+        more: Layer::Slot,
+        than: Layer::SlotAcyclic,
+        beat_bytes: NO_BEATS,
+        by: 0..=0,
+    },
+    Claim {
+        text: "to be a candidate for garbage cycles is at most 150 instructions",
+        more: Layer::Shared,
+        than: Layer::SharedAcyclic,
+        beat_bytes: NO_BEATS,
+        by: PAIRS..=150 * PAIRS,
     },
     // The control of the first: that handlers are seen when they are called.
     Claim {

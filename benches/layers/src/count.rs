@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::arguments;
 use crate::layer::Layer;
 use crate::pair::Scene;
+use crate::program::{Program, Types};
 
 /// Valgrind is not installed.
 #[derive(Debug)]
@@ -37,21 +38,23 @@ pub(crate) fn valgrind_version() -> Result<String, Box<dyn Error>> {
     }
 }
 
-/// Counts within [`pair::repeat`](crate::pair) alone, with all that it calls: what a process does before and after differs by an
-/// instruction now and then. The name as the symbol table has it, mangled or not, is between the stars.
-const WITHIN: &str = "--toggle-collect=*layers*pair*repeat*";
+/// Counts within [`pair::repeat`](crate::pair) alone, or a loop of [`program`](crate::program), with all that it calls: what a process
+/// does before and after differs by an instruction now and then. The name as the symbol table has it, mangled or not, is between
+/// the stars.
+const PAIRS: &str = "--toggle-collect=*layers*pair*repeat*";
+const ROUNDS: &str = "--toggle-collect=*layers*program*repeat_*";
 
-/// Instructions of the loop in a process that does so many pairs.
-fn of_process(scene: Scene, pairs: u64) -> Result<u64, Box<dyn Error>> {
+/// Instructions of the loop in a process of this program with this command line.
+fn of_process(within: &str, words: &[String]) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", WITHIN])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", within])
         .arg(std::env::current_exe()?)
-        .args(arguments::child_words(scene, pairs))
+        .args(words)
         .stdin(Stdio::null())
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{} of {} bytes failed: {}", scene.layer.name(), scene.bytes, said.trim()).into());
+        return Err(format!("{} failed: {}", words.join(" "), said.trim()).into());
     }
     let collected = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
     // None at all: the loop was not found.
@@ -63,8 +66,14 @@ fn of_process(scene: Scene, pairs: u64) -> Result<u64, Box<dyn Error>> {
 /// Instructions of so many pairs in the steady state: a process with twice as many, less one with as many. What only the first
 /// pairs take cancels.
 pub(crate) fn of_pairs(scene: Scene, pairs: u64) -> Result<i64, Box<dyn Error>> {
-    let (once, twice) = (of_process(scene, pairs)?, of_process(scene, 2 * pairs)?);
-    Ok(twice as i64 - once as i64)
+    let of = |pairs| of_process(PAIRS, &arguments::child_words(scene, pairs));
+    Ok(of(2 * pairs)? as i64 - of(pairs)? as i64)
+}
+
+/// The same of so many rounds of a program.
+pub(crate) fn of_rounds(program: Program, types: Types, rounds: u64) -> Result<i64, Box<dyn Error>> {
+    let of = |rounds| of_process(ROUNDS, &arguments::program_words(program, types, rounds));
+    Ok(of(2 * rounds)? as i64 - of(rounds)? as i64)
 }
 
 /// What a layer costs at a size.

@@ -19,6 +19,12 @@ pub(crate) enum Layer {
     Leaf,
     /// The same with one slot, which is empty.
     Slot,
+    /// As `Slot`, of a type that is marked acyclic.
+    SlotAcyclic,
+    /// As `Slot`, and a second reference is taken and given up, which makes the object a candidate for garbage cycles.
+    Shared,
+    /// As `Shared`, of a type that is marked acyclic.
+    SharedAcyclic,
     /// `HeapRef::allocate` and `deallocate`.
     #[cfg(feature = "allocator_api2")]
     Handle,
@@ -53,6 +59,9 @@ impl Layer {
         (Layer::Block, "block", "raw block: Mutator::allocate, deallocate"),
         (Layer::Leaf, "leaf", "Ref, leaf"),
         (Layer::Slot, "slot", "Ref, one empty slot"),
+        (Layer::SlotAcyclic, "slot-acyclic", "Ref, one empty slot, acyclic"),
+        (Layer::Shared, "shared", "Ref, one empty slot; a second one"),
+        (Layer::SharedAcyclic, "shared-acyclic", "Ref, one empty slot, acyclic; a second one"),
         #[cfg(feature = "allocator_api2")]
         (Layer::Handle, "handle", "HeapRef"),
         (Layer::Charging, "charging", "ChargingAlloc"),

@@ -7,7 +7,9 @@ mod arguments;
 mod claims;
 mod count;
 mod layer;
+mod overhead;
 mod pair;
+mod program;
 mod report;
 mod walk;
 
@@ -35,7 +37,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Help => print!("{}", arguments::HELP),
         Command::Walk => walk::print()?,
+        Command::Programs(rounds) => overhead::print(rounds)?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
+        Command::Program(program, types, rounds) => program.run(types, rounds)?,
         Command::Count { beats, json } => {
             let valgrind = count::valgrind_version()?;
             let mut counts = Vec::new();

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::error::Error;
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
@@ -69,7 +70,10 @@ fn of_size<const BYTES: usize, const WORDS: usize, const REST: usize>(
         Layer::Theap => repeat(&Theap::<BYTES>::new()?, pairs),
         Layer::Block => repeat(&Blocks::<BYTES>(&mutator), pairs),
         Layer::Leaf => repeat(&Leaves::<WORDS, false>(&mutator), pairs),
-        Layer::Slot => repeat(&Slotted::<REST>(&mutator), pairs),
+        Layer::Slot => repeat(&Slotted::<OneSlot<REST>, false>::new(&mutator), pairs),
+        Layer::SlotAcyclic => repeat(&Slotted::<AcyclicSlot<REST>, false>::new(&mutator), pairs),
+        Layer::Shared => repeat(&Slotted::<OneSlot<REST>, true>::new(&mutator), pairs),
+        Layer::SharedAcyclic => repeat(&Slotted::<AcyclicSlot<REST>, true>::new(&mutator), pairs),
         #[cfg(feature = "allocator_api2")]
         Layer::Handle => repeat(&Handle::<BYTES>(mutator.heap()), pairs),
         Layer::Charging => repeat(&Charging::<BYTES>, pairs),
@@ -252,21 +256,58 @@ struct OneSlot<const REST: usize> {
     _filling: Filling<REST>,
 }
 
-struct Slotted<'a, const REST: usize>(&'a Mutator);
+#[derive(Trace)]
+#[trace(acyclic)]
+struct AcyclicSlot<const REST: usize> {
+    next: Cell<Option<Ref<AcyclicSlot<REST>>>>,
+    #[trace(skip)]
+    _filling: Filling<REST>,
+}
 
-impl<const REST: usize> Allocator for Slotted<'_, REST> {
-    type Block = Ref<OneSlot<REST>>;
+/// A type of object with one slot.
+trait Slot: Trace + 'static {
+    fn empty() -> Self;
+}
+
+impl<const REST: usize> Slot for OneSlot<REST> {
+    #[inline(always)]
+    fn empty() -> Self {
+        OneSlot { next: Cell::new(None), _filling: MaybeUninit::uninit() }
+    }
+}
+
+impl<const REST: usize> Slot for AcyclicSlot<REST> {
+    #[inline(always)]
+    fn empty() -> Self {
+        AcyclicSlot { next: Cell::new(None), _filling: MaybeUninit::uninit() }
+    }
+}
+
+/// `SHARED` takes a second reference, and gives it up before the first.
+struct Slotted<'a, T, const SHARED: bool>(&'a Mutator, PhantomData<T>);
+
+impl<'a, T, const SHARED: bool> Slotted<'a, T, SHARED> {
+    fn new(mutator: &'a Mutator) -> Self {
+        Slotted(mutator, PhantomData)
+    }
+}
+
+impl<T: Slot, const SHARED: bool> Allocator for Slotted<'_, T, SHARED> {
+    type Block = Ref<T>;
 
     #[inline(always)]
-    fn take(&self) -> Ref<OneSlot<REST>> {
-        match self.0.alloc(OneSlot { next: Cell::new(None), _filling: MaybeUninit::uninit() }) {
+    fn take(&self) -> Ref<T> {
+        match self.0.alloc(T::empty()) {
             Ok(object) => object,
-            Err(_) => handle_alloc_error(Layout::new::<OneSlot<REST>>()),
+            Err(_) => handle_alloc_error(Layout::new::<T>()),
         }
     }
 
     #[inline(always)]
-    fn give_back(&self, object: Ref<OneSlot<REST>>) {
+    fn give_back(&self, object: Ref<T>) {
+        if SHARED {
+            drop(black_box(object.clone()));
+        }
         drop(object);
     }
 }

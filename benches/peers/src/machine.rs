@@ -8,7 +8,8 @@ use serde::Serialize;
 /// The lock file that this program was built with, which knows the versions of its peers.
 const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock"));
 
-const PACKAGES: [&str; 5] = ["mimalloc-runtime", "libmimalloc-sys3", "mimalloc3", "dumpster", "gc-arena"];
+const PACKAGES: [&str; 7] =
+    ["mimalloc-runtime", "libmimalloc-sys3", "mimalloc3", "dumpster", "bacon_rajan_cc", "gc-arena", "rquickjs"];
 
 #[derive(Serialize)]
 pub(crate) struct Machine {

@@ -1,15 +1,20 @@
 //! `mimalloc-runtime` side by side with its peers: what a pair of allocation and free costs, and how long the program
-//! stands still when a large structure dies.
+//! stands still when a large structure dies, or garbage in cycles is reclaimed.
 //!
 //! The program only measures. It prints what it found and whether that meets the crate's targets, and it succeeds either
 //! way: a timing is a property of the machine too.
 
 mod arguments;
 mod clock;
+mod cost;
+mod cycles;
 mod drops;
 mod machine;
+mod memory;
 mod pairs;
+mod process;
 mod report;
+mod stopwatch;
 mod summary;
 mod table;
 mod verdict;
@@ -45,6 +50,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             println!("{}", serde_json::to_string(&sample)?);
             Ok(())
         }
+        Command::CycleChild(scene, contender) => {
+            let sample = cycles::measure(scene, contender)?;
+            println!("{}", serde_json::to_string(&sample)?);
+            Ok(())
+        }
         Command::Compare(options) => compare(&options),
     }
 }
@@ -62,6 +72,10 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
         let results = drops::compare(options.nodes, options.repeats)?;
         report.drops(&results, options.nodes, options.repeats)?;
         verdicts.extend(verdict::of_drops(&results));
+    }
+    if options.includes(Part::Cycles) {
+        let results = cycles::compare(options.objects, options.repeats)?;
+        report.cycles(&results, options.objects, options.repeats)?;
     }
     report.verdicts(&verdicts)?;
     Ok(())

@@ -1,10 +1,13 @@
 //! What the program prints.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::drops::{DropCost, Sample};
+use crate::cost::{Cost, Named, Sample};
+use crate::cycles::CycleCost;
+use crate::drops::DropCost;
 use crate::machine::Machine;
 use crate::pairs::PairCost;
 use crate::summary::Summary;
@@ -110,6 +113,24 @@ impl Report {
              programs' turns. In paced\nrows a step includes the 4 KiB of allocation that pays for it, the total does not. \
              Memory in MiB: start and peak resident in the\nprocess; counted and its peak as the contender itself counts.\n"
         )?;
+        self.costs(costs)
+    }
+
+    pub(crate) fn cycles(&mut self, costs: &[CycleCost], objects: u32, repeats: usize) -> io::Result<()> {
+        if self.form == Form::Json {
+            return self.lines("cycles", costs);
+        }
+        writeln!(
+            self.out,
+            "Garbage in cycles, {objects} objects, while as many live in cycles: medians of {repeats} runs, each in a process of its own. \
+             Columns as\nabove: step, the longest, those included in which handles are given up, a thousand at a time; total, with the \
+             giving up.\n"
+        )?;
+        self.costs(costs)
+    }
+
+    /// A table for each scene.
+    fn costs<S: Display + PartialEq, C: Named>(&mut self, costs: &[Cost<S, C>]) -> io::Result<()> {
         for group in costs.chunk_by(|a, b| a.scene == b.scene) {
             let Some(first) = group.first() else { continue };
             writeln!(self.out, "{}", first.scene)?;
@@ -121,7 +142,7 @@ impl Report {
                 ],
             );
             for cost in group {
-                table.row(drop_row(cost));
+                table.row(row(cost));
             }
             writeln!(self.out, "{table}")?;
             for cost in group {
@@ -146,7 +167,7 @@ impl Report {
     }
 }
 
-fn drop_row(cost: &DropCost) -> Vec<String> {
+fn row<S, C: Named>(cost: &Cost<S, C>) -> Vec<String> {
     let summary = |of: fn(&Sample) -> Option<f64>| cost.summary(of);
     let median = |of: fn(&Sample) -> Option<f64>, decimals| figure(summary(of).map(|summary| summary.median), decimals);
     let total: Option<Summary> = summary(|sample| Some(sample.total_ms));

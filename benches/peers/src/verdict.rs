@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::drops::{self, DropCost, Layout, Sample};
+use crate::cost::{Named as _, Sample};
+use crate::drops::{self, DropCost, Layout};
 use crate::pairs::{Contender, PairCost, Pattern};
 
 /// A pair costs no more than `mi_malloc`'s. Compared as it is printed, with two decimals.
@@ -128,7 +129,8 @@ fn total(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drops::{Repeat, Scene};
+    use crate::cost::Repeat;
+    use crate::drops::Scene;
 
     fn cost(scene: Scene, contender: drops::Contender, longest_ms: f64, total_ms: f64) -> DropCost {
         let sample = Sample {

@@ -8,14 +8,11 @@ mod rc;
 
 use std::error::Error;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::Sample;
 use super::graph::{Scene, Shape};
-use super::memory::{self, Forgotten};
-use super::stopwatch::Stopwatch;
+use crate::cost::{Named, Sample, TURN, Trial};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contender {
@@ -55,20 +52,6 @@ impl Contender {
         Contender::ArenaPaced,
         Contender::ArenaCycle,
     ];
-
-    /// The name in tables.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Contender::OursLazy => "ours: collect(Units(1000))",
-            Contender::OursPaced => "ours: paced by allocation",
-            Contender::OursEager => "ours: eager",
-            Contender::Rc => "Rc, iterative drop",
-            Contender::DumpsterUnsync => "dumpster unsync",
-            Contender::DumpsterSync => "dumpster sync",
-            Contender::ArenaPaced => "gc-arena: collect_debt",
-            Contender::ArenaCycle => "gc-arena: finish_cycle",
-        }
-    }
 
     /// The name on the command line.
     pub(crate) fn word(self) -> &'static str {
@@ -114,6 +97,21 @@ impl Contender {
     }
 }
 
+impl Named for Contender {
+    fn name(&self) -> &'static str {
+        match self {
+            Contender::OursLazy => "ours: collect(Units(1000))",
+            Contender::OursPaced => "ours: paced by allocation",
+            Contender::OursEager => "ours: eager",
+            Contender::Rc => "Rc, iterative drop",
+            Contender::DumpsterUnsync => "dumpster unsync",
+            Contender::DumpsterSync => "dumpster sync",
+            Contender::ArenaPaced => "gc-arena: collect_debt",
+            Contender::ArenaCycle => "gc-arena: finish_cycle",
+        }
+    }
+}
+
 impl FromStr for Contender {
     type Err = String;
 
@@ -126,44 +124,5 @@ impl FromStr for Contender {
 impl Serialize for Contender {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
-    }
-}
-
-/// Short-lived objects that a paced program allocates in one turn: of 32 bytes, header included, 4 KiB of them. That is the
-/// installment of our default pacing, so both paced contenders collect equally often.
-const TURN: usize = 128;
-
-/// A measurement that has begun: the structure is built.
-struct Trial {
-    watch: Stopwatch,
-    resident: Option<f64>,
-    forgotten: Forgotten,
-}
-
-impl Trial {
-    fn begin() -> Trial {
-        memory::settle();
-        let forgotten = memory::forget_peak();
-        Trial { watch: Stopwatch::new(), resident: memory::resident_mib(), forgotten }
-    }
-
-    fn end(self) -> Sample {
-        let peak = match self.forgotten {
-            Forgotten::Yes => memory::peak_resident_mib(),
-            Forgotten::No => None,
-        };
-        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
-        Sample {
-            longest_ms: milliseconds(self.watch.longest),
-            longest_cpu_ms: milliseconds(self.watch.longest_cpu),
-            longest_units: None,
-            total_ms: milliseconds(self.watch.total),
-            total_cpu_ms: self.watch.total_cpu.map(milliseconds),
-            steps: self.watch.steps,
-            resident_mib: self.resident.unwrap_or(f64::NAN),
-            peak_resident_mib: peak,
-            counted_mib: None,
-            peak_counted_mib: None,
-        }
     }
 }

@@ -1,0 +1,61 @@
+//! How long a program stands still when garbage in cycles is reclaimed, while as many objects live.
+//!
+//! Each measurement has a process of its own, as the drops have.
+
+mod contender;
+mod scene;
+
+use std::error::Error;
+
+use crate::arguments;
+use crate::cost::{Cost, Failure, Named as _, Repeat, Sample};
+use crate::process;
+pub(crate) use contender::Contender;
+pub(crate) use scene::Scene;
+
+/// A contender's repeats in one scene.
+pub(crate) type CycleCost = Cost<Scene, Contender>;
+
+/// Handles that are given up in one step, as a program might in a turn.
+const HANDLES: usize = 1000;
+
+/// All contenders in all scenes, in turn.
+pub(crate) fn compare(objects: u32, repeats: usize) -> Result<Vec<CycleCost>, Box<dyn Error>> {
+    let mut costs: Vec<CycleCost> = Scene::all(objects)
+        .flat_map(|scene| Contender::ALL.map(|contender| Cost { scene, contender, repeats: Vec::new() }))
+        .collect();
+    let missing = Contender::ALL.map(|contender| {
+        let why = contender.missing();
+        if let Some(why) = &why {
+            eprintln!("cycles: {} is skipped: {why}", contender.name());
+        }
+        (contender, why)
+    });
+    for repeat in 1..=repeats {
+        for cost in &mut costs {
+            let why =
+                missing.iter().find(|(contender, _)| *contender == cost.contender).and_then(|(_, why)| why.clone());
+            if let Some(why) = why {
+                cost.repeats.push(Repeat::Failed(Failure::Skipped(why)));
+                continue;
+            }
+            eprintln!("cycles: {}, {}, {repeat} of {repeats}", cost.scene, cost.contender.name());
+            let child = match cost.contender.interpreter(cost.scene) {
+                Some(interpreter) => interpreter,
+                None => process::child(arguments::cycle_words(cost.scene, cost.contender))?,
+            };
+            cost.repeats.push(process::measure(child, stack(cost.scene, cost.contender))?);
+        }
+    }
+    Ok(costs)
+}
+
+/// The stack on which a contender needs to run, if not the one of the main thread.
+fn stack(scene: Scene, contender: Contender) -> Option<usize> {
+    contender.recurses().then(|| process::stack(scene.objects.saturating_mul(2)))
+}
+
+/// One measurement in this process.
+pub(crate) fn measure(scene: Scene, contender: Contender) -> Result<Sample, Box<dyn Error>> {
+    process::on_stack(stack(scene, contender), || contender.measure(scene))
+}

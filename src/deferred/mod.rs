@@ -16,6 +16,7 @@ mod object;
 mod pacer;
 mod pending;
 mod quick;
+mod reach;
 mod size;
 mod trace;
 
@@ -31,8 +32,9 @@ pub use trace::{Residue, Slots, Trace, Tracer};
 pub(crate) use budget::Meter;
 pub(crate) use cycles::Cycles;
 pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
-pub(crate) use kind::Quick;
+pub(crate) use kind::{Quick, some_type_has_residue};
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
 pub(crate) use pacer::Pacer;
 pub(crate) use pending::{Large, Memory, Pending, Route, Search};
+pub(crate) use reach::{Reach, Verdict, drop_residue};
 pub(crate) use size::{SMALL, counted};

@@ -1,6 +1,7 @@
 //! Runtimes, mutators and their heaps: the glue between the engine, the heartbeat and bounded freeing.
 
 mod census;
+mod destroy;
 #[cfg(test)]
 mod engine_blocks;
 mod global;
@@ -21,6 +22,7 @@ mod roster;
 mod seqlock;
 mod setup;
 mod state;
+mod stress;
 mod subscribers;
 mod tail;
 mod thread;
@@ -30,6 +32,7 @@ mod watch;
 mod words;
 
 pub use census::{Census, SizeCount, TypeCount};
+pub use destroy::{DestroyError, Destroyed, Residues};
 pub use global::ChargingAlloc;
 pub use handle::{Ref, Untyped};
 pub use heap::RemoteFree;
@@ -40,6 +43,7 @@ pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, RuntimeMetric
 pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
+pub use stress::Stress;
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
 pub(crate) use thread::cell_changed;

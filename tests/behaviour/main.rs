@@ -5,6 +5,7 @@ mod bounds;
 mod census;
 mod counts;
 mod cycles;
+mod destroy;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod fuzzed;
@@ -20,6 +21,7 @@ mod objects;
 mod orders;
 mod sizes;
 mod space;
+mod stress;
 mod tails;
 mod threads;
 mod watch;

@@ -6,6 +6,7 @@
 mod arguments;
 mod claims;
 mod count;
+mod destroy;
 mod layer;
 mod pair;
 mod report;
@@ -35,6 +36,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Help => print!("{}", arguments::HELP),
         Command::Walk => walk::print()?,
+        Command::Destroy => destroy::print()?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
         Command::Count { beats, json } => {
             let valgrind = count::valgrind_version()?;

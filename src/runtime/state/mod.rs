@@ -3,9 +3,13 @@
 mod allocation;
 mod counts;
 mod death;
+mod destroy;
 mod interrupts;
 mod limit;
 mod steps;
+mod stress;
+
+pub(super) use destroy::Proof;
 
 use core::any::Any;
 use core::cell::{Cell, RefCell};
@@ -28,6 +32,7 @@ use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
 use super::roster::Reservation;
 use super::setup::{Attach, Shared};
+use super::stress::Stress;
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
 use super::wall::Wall;
 use super::watch::Display;
@@ -36,8 +41,8 @@ type StepObserver = Box<dyn FnMut(&Step)>;
 
 /// A mutator's heap, queue, clock and debt.
 ///
-/// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish` alone, which needs it to be
-/// detached, unpinned, without handles, without live objects and without pending ones. Never a `&mut`: user code that runs below one of its
+/// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish`, which needs it to be
+/// detached, unpinned, without handles, without live objects and without pending ones; or by `destroy`, which frees all these with it. Never a `&mut`: user code that runs below one of its
 /// methods comes back to it, so everything is a cell and holds before every call out.
 pub(super) struct State {
     pub(super) heap: Heap,
@@ -81,6 +86,8 @@ pub(super) struct State {
     ladder: Cell<Ladder>,
     /// What the engine had called on this thread before.
     calls_before: Calls,
+    /// How it is put under stress, if it is.
+    stress: Option<Stress>,
     /// What other threads are shown.
     display: Display,
 }
@@ -91,15 +98,17 @@ pub(super) struct Parts<'a> {
     interrupts: Interrupts,
     cycles: Cycles,
     reservation: Reservation<'a>,
+    stress: Option<Stress>,
 }
 
 impl Parts<'_> {
-    pub(super) fn new(shared: &Shared) -> Result<Parts<'_>, Error> {
+    pub(super) fn new(shared: &Shared, stress: Option<Stress>) -> Result<Parts<'_>, Error> {
         Ok(Parts {
-            elsewhere: TryArc::new(FreedElsewhere::default())?,
-            interrupts: Interrupts::new()?,
+            elsewhere: TryArc::new(FreedElsewhere::new(stress.is_some()))?,
+            interrupts: Interrupts::new(stress.is_some())?,
             cycles: Cycles::new().ok_or_else(out_of_memory)?,
             reservation: shared.roster.reserve()?,
+            stress,
         })
     }
 }
@@ -147,8 +156,12 @@ impl State {
             failing: Cell::new(0),
             ladder: Cell::default(),
             calls_before: heartbeat::calls(),
+            stress: parts.stress,
             display: parts.reservation.enter(),
         };
+        if state.is_stressed() {
+            state.heap.poison_what_is_freed();
+        }
         state.grant(false);
         state.show(0);
         state
@@ -219,6 +232,7 @@ impl State {
         let wall = self.heap.wall().map(Wall::asked);
         let limits = Limits { bytes: self.limit(), wall, thresholds: self.thresholds };
         Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.interrupts.fuel(), limits)
+            .stress(self.stress())
     }
 
     pub(super) fn clock(&self) -> &Clock {

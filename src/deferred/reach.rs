@@ -1,26 +1,31 @@
-//! Whether anything outside of a mutator's objects refers to them, decided by adding up; and what objects that go all at once have to give up.
+//! Whether anything outside of a mutator's objects refers to them, decided by adding up; and what objects that go all at once have to
+//! give up.
 //!
 //! # The sum
-//! A reference is held by an object or from outside: by a handle of the program's, or an object of another mutator. Neither can be enumerated, but both are counted. Let
-//! `c(o)` be the count of an object *o*, and `r(o)` how many references to it are found in objects. Then `c(o) >= r(o)`, and what is more is held from outside. So with
-//! the sums over all objects,
+//! A reference is held by an object or from outside: by a handle of the program's, or an object of another mutator. Neither can be
+//! enumerated, but both are counted. Let `c(o)` be the count of an object *o*, and `r(o)` how many references to it are found in objects.
+//! Then `c(o) >= r(o)`, and what is more is held from outside. So with the sums over all objects,
 //!
 //! ```text
 //! nothing outside refers to any of them  exactly if  sum of c(o) = sum of r(o)
 //! ```
 //!
-//! and neither sum needs to know which reference leads where. The left one is read from the headers of the living. To the right one, all objects contribute whose value is there:
-//! the dead that are pending have not given up their references yet. Garbage that is being taken apart is not counted, on either side.
+//! and neither sum needs to know which reference leads where. The left one is read from the headers of the living. To the right one, all
+//! objects contribute whose value is there: the dead that are pending have not given up their references yet. Garbage that is being taken
+//! apart is not counted, on either side.
 //!
 //! # What must not be looked at
-//! While the program holds a `&mut` into an object (`Ref::get_mut`), that is not to be read, whatever would be found. Such an object has exactly one reference, which is the
-//! program's, and is of a type that was *lent*: of which an object was borrowed so at some time. So an object of such a type with one reference is not followed where it lies, but where that reference is
-//! found: then another object holds it, and nobody has borrowed it. Each is followed once, as there is no second such place. If the reference is not found, the object is not followed, and the sums differ by it in any
-//! case. (Candidates and grey members of a trial are followed where they lie: a borrow strikes an object off both.)
+//! While the program holds a `&mut` into an object (`Ref::get_mut`), that is not to be read, whatever would be found. Such an object has
+//! exactly one reference, which is the program's, and is of a type that was *lent*: of which an object was borrowed so at some time. So
+//! an object of such a type with one reference is not followed where it lies, but where that reference is found: then another object
+//! holds it, and nobody has borrowed it. Each is followed once, as there is no second such place. If the reference is not found, the
+//! object is not followed, and the sums differ by it in any case. (Candidates and grey members of a trial are followed where they lie: a
+//! borrow strikes an object off both.)
 //!
 //! # Blindly, or closely
-//! If there are none of these, no condemned objects, and no other mutator on the thread, nothing need be known of what a reference leads to, and no object is touched but in the order in which they lie: a *blind* pass. If it
-//! comes upon an object that it must not look at, it is for nothing, and a *close* one follows.
+//! If there are none of these, no condemned objects, and no other mutator on the thread, nothing need be known of what a reference leads
+//! to, and no object is touched but in the order in which they lie: a *blind* pass. If it comes upon an object that it must not look at,
+//! it is for nothing, and a *close* one follows.
 //!
 //! # What is not counted
 //! References to immortal and sticky objects. With one of these in the heap nothing can be said.
@@ -241,7 +246,8 @@ impl<M: Memory> Look for Leaving<'_, M> {
 }
 
 impl Pending {
-    /// Marks an object as garbage, so that a reference to it is neither taken ([`raw::try_retain`](crate::raw::try_retain)) nor counted any more.
+    /// Marks an object as garbage, so that a reference to it is neither taken ([`raw::try_retain`](crate::raw::try_retain)) nor counted
+    /// any more.
     ///
     /// # Safety
     /// 1. `object` is of this queue, and its memory has not been freed. Nothing but what goes with it refers to it.
@@ -254,7 +260,8 @@ impl Pending {
         }
     }
 
-    /// Gives up the references of an object to objects of other mutators, of which some may die of it. A panic of its `trace` passes through.
+    /// Gives up the references of an object to objects of other mutators, of which some may die of it. A panic of its `trace` passes
+    /// through.
     ///
     /// # Safety
     /// 1. `object` is of this queue, came from `memory`, and its value is there, save for the first `from` slots. Done once.

@@ -157,8 +157,8 @@ fn a_child_is_under_the_same_stress() {
     }
 }
 
-/// What a place holds that was freed, when it is handed out again: none of what was there before. Where the engine is built to watch the use of memory it has patterns
-/// of its own, and a tool would see that memory is read which nobody has written.
+/// What a place holds that was freed, when it is handed out again: none of what was there before. Where the engine is built to watch the
+/// use of memory it has patterns of its own, and a tool would see that memory is read which nobody has written.
 #[cfg(not(engine_watches))]
 mod poison {
     use std::ptr::NonNull;

@@ -1,5 +1,5 @@
-//! What the end of a full heap costs, for an object: taken apart one by one, proven to be out of reach and destroyed, destroyed unchecked. Time, not
-//! instructions: most of it is waiting for memory.
+//! What the end of a full heap costs, for an object: taken apart one by one, proven to be out of reach and destroyed, destroyed
+//! unchecked. Time, not instructions: most of it is waiting for memory.
 
 use std::error::Error;
 use std::time::{Duration, Instant};

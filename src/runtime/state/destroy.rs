@@ -1,8 +1,9 @@
 //! The end of a state together with all that lies in its heap.
 //!
-//! In this order: what can be asked at once; the proof that nothing outside refers to an object ([`Reach`]); until then nothing has changed, and the state can go on. Then nothing is
-//! allocated or freed any more, all objects are doomed, handlers go, and objects give up what they have elsewhere. All of that is code of the user's, and none of it can reach an object of this state:
-//! what it could reach one through would have been counted. Last, the engine frees the pages.
+//! In this order: what can be asked at once; the proof that nothing outside refers to an object ([`Reach`]); until then nothing has
+//! changed, and the state can go on. Then nothing is allocated or freed any more, all objects are doomed, handlers go, and objects give
+//! up what they have elsewhere. All of that is code of the user's, and none of it can reach an object of this state: what it could reach
+//! one through would have been counted. Last, the engine frees the pages.
 
 use core::any::Any;
 use core::ptr::NonNull;
@@ -35,7 +36,8 @@ impl State {
     ///
     /// # Safety
     /// 1. `state` is on this thread's list and attached, and unless there is an error the caller does not use it afterwards.
-    /// 2. If the proof is given: nobody uses or frees an object or a raw block of it again, or uses or drops a handle of its heap, save objects that go.
+    /// 2. If the proof is given: nobody uses or frees an object or a raw block of it again, or uses or drops a handle of its heap, save
+    ///    objects that go.
     pub(in crate::runtime) unsafe fn destroy(
         state: NonNull<State>,
         proof: Proof,

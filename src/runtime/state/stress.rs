@@ -48,8 +48,8 @@ impl State {
         }
     }
 
-    /// Whether the objects' heap holds as many blocks as there are objects in the counts, and no more bytes (the second half of LIMIT; of the first nothing can be
-    /// said, as a limit may be set below what is in use).
+    /// Whether the objects' heap holds as many blocks as there are objects in the counts, and no more bytes (the second half of LIMIT; of
+    /// the first nothing can be said, as a limit may be set below what is in use).
     ///
     /// Nothing is compared where a collection has an object in hand, or the engine cannot be walked.
     fn compare_counts(&self) -> Result<(), String> {

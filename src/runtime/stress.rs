@@ -20,8 +20,8 @@ use super::{Attach, Metrics, Mutator};
 ///   panic.
 ///
 /// What the program itself sees is the same: beats, fuel, limits, and its results. Not the same are the counts of steps and trials, the
-/// order in which objects go, and how much memory is held for what is dead: a unit for an allocation may be less than is owed, and then
-/// [`Metrics::debt`] grows. It takes some ten times as long, more where much is candidate.
+/// order in which objects go, how much memory is held for what is dead, and so when handlers of pressure are called: a unit for an
+/// allocation may be less than is owed, and then [`Metrics::debt`] grows. It is slower by far, the more so where much is a candidate.
 ///
 /// ```
 /// use mimalloc_runtime::{Runtime, Stress};

@@ -76,7 +76,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use crate::deferred::{Memory as _, Tally};
+    use crate::deferred::Tally;
     use crate::{Mutator, Ref, Runtime, Stress};
 
     fn stressed() -> Mutator {
@@ -109,6 +109,8 @@ mod tests {
     #[cfg(not(engine_watches))]
     #[test]
     fn a_freed_object_reads_as_poison() {
+        use crate::deferred::Memory as _;
+
         for align in [8, 256] {
             for size in [40usize, 200, 1000, 3000] {
                 let mutator = stressed();

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NotAlone,
     /// The mutator has gone.
     Detached,
+    /// What is to go is in use: the text says by what.
+    InUse,
 }
 
 impl Error {

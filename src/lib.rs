@@ -52,7 +52,7 @@
 //! process's, not a mutator's: [`engine`] has them. What it lacks is in [`sys`], raw.
 //!
 //! **The end.** [`Mutator::detach`] frees what is dead, hands the heap to the runtime's next mutator, and reports what still
-//! lives. Garbage cycles are among what it frees.
+//! lives. Garbage cycles are among what it frees. [`Mutator::destroy`] frees the whole heap at once, if nothing outside refers to any object of it.
 //!
 //! # Example
 //!
@@ -115,7 +115,8 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | setting up | [`Runtime`], [`Builder`], [`Latency`], [`Attach`], [`Mutator`], [`Detached`]; [`Error`], [`ErrorKind`] |
+//! | setting up | [`Runtime`], [`Builder`], [`Latency`], [`Attach`], [`Mutator`]; [`Error`], [`ErrorKind`] |
+//! | the end | [`Mutator::detach`], [`Detached`]; [`Mutator::destroy`], [`Destroyed`], [`DestroyError`], [`Residues`] |
 //! | objects | [`Ref`], [`Tail`], [`Untyped`], [`OutOfMemory`], [`GrowError`]; [`Trace`](trait@Trace), [`Tracer`], [`Slots`], [`Residue`] |
 //! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
 //! | weak references | [`Weak`], [`Ref::downgrade`], [`WeakSet`], [`EphemeronMap`]; [`raw::downgrade`], [`raw::upgrade`] |
@@ -126,6 +127,7 @@
 //! | interruption | [`Mutator::poll`], [`Interrupted`]; [`Mutator::set_fuel`], [`Mutator::set_deadline`], [`Mutator::set_time_limit`], [`Mutator::child`] |
 //! | interruption by other threads | [`Interrupter`], [`Mutator::clear_stop`] |
 //! | limits of memory | [`Attach::limit`], [`Mutator::set_limit`], [`Mutator::in_use`], [`counted_bytes`]; [`Attach::wall`], [`Mutator::wall`], [`Runtime::walls`], [`Walls`] |
+//! | finding mistakes | [`Attach::stress`], [`Stress`] |
 //! | when memory is short | [`Mutator::on_pressure`], [`Pressure`], [`PressureLevel`], [`Attach::pressure_at`]; [`Rung`], [`Ladder`]; [`Mutator::fail_allocation`] |
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
@@ -183,10 +185,10 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, Census, ChargingAlloc, Detached, EngineCalls, EphemeronMap, Finalize, FinalizerError,
-    Finalizers, GrowError, Interrupted, Interrupter, Ladder, Latency, Live, Metrics, Mutator, Pressure, PressureLevel,
-    Ref, RemoteFree, Rung, Runtime, RuntimeMetrics, SizeCount, Step, Steps, Subscription, Tail, TypeCount, Untyped,
-    Walls, Watch, Weak, WeakSet, When, raw,
+    Attach, Builder, Cause, Census, ChargingAlloc, DestroyError, Destroyed, Detached, EngineCalls, EphemeronMap,
+    Finalize, FinalizerError, Finalizers, GrowError, Interrupted, Interrupter, Ladder, Latency, Live, Metrics, Mutator,
+    Pressure, PressureLevel, Ref, RemoteFree, Residues, Rung, Runtime, RuntimeMetrics, SizeCount, Step, Steps, Stress,
+    Subscription, Tail, TypeCount, Untyped, Walls, Watch, Weak, WeakSet, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -13,7 +13,8 @@ use allocator_api2::vec::Vec as HeapVec;
 use bump_scope::Bump;
 use bump_scope::alloc::compat::AllocatorApi2V02Compat;
 use mimalloc_runtime::{
-    Budget, Cause, HeapRef, Interrupted, Mutator, Pacing, Ref, Runtime, SLACK_UNITS, Trace, When, counted_bytes,
+    Budget, Cause, ErrorKind, HeapRef, Interrupted, Mutator, Pacing, Ref, Residues, Runtime, SLACK_UNITS, Trace, When,
+    counted_bytes,
 };
 
 /// With a hasher that has no seed: the same map in every run.
@@ -511,4 +512,34 @@ fn the_mutator_may_be_detached_within_a_push() {
         drop(vec);
         assert_eq!(runtime.idle_heaps(), pooled(1));
     }
+}
+
+/// A container that an object has keeps a handle, and so does one outside. Unchecked the first may go with the object.
+#[test]
+fn containers_in_the_heap_keep_it_from_being_destroyed() {
+    let mutator = attach();
+    let layout = Layout::new::<[u64; 4]>();
+    let outside: HeapVec<u64, HeapRef> = HeapVec::with_capacity_in(4, mutator.heap());
+    let refused = mutator.destroy(0).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::InUse);
+    drop(outside);
+    let mutator = refused.mutator;
+    let fields: HeapVec<Ref<u64>, HeapRef> = HeapVec::with_capacity_in(4, mutator.heap());
+    let object = mutator.alloc(fields).unwrap();
+    drop(mutator.alloc((object, 1)).unwrap());
+    let refused = mutator.destroy(0).unwrap_err();
+    assert!(refused.error.to_string().contains("objects have"), "{}", refused.error);
+    assert_eq!(block_bytes(&refused.mutator), count(layout));
+    for residues in [Residues::Drop, Residues::Leak] {
+        let mutator = attach();
+        let mut fields: HeapVec<Ref<u64>, HeapRef> = HeapVec::with_capacity_in(4, mutator.heap());
+        fields.push(mutator.alloc(5).unwrap());
+        drop(mutator.alloc(fields).unwrap());
+        let watch = mutator.watch();
+        // SAFETY: nothing of it is used again.
+        let gone = unsafe { mutator.destroy_unchecked(residues) }.unwrap();
+        assert_eq!((gone.block_bytes as usize, gone.residues), (count(layout), u64::from(residues == Residues::Drop)));
+        assert_eq!((watch.metrics().block_bytes, watch.is_attached()), (0, false));
+    }
+    drop(refused.mutator);
 }

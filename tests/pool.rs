@@ -65,3 +65,36 @@ fn twenty_thousand_threads_leave_memory_flat() {
     assert_eq!((runtime.release_idle_heaps(), runtime.idle_heaps()), (idle, 0));
     visit(&runtime);
 }
+
+/// A heap of 8 MiB that is destroyed, over and over.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
+#[cfg_attr(small_tests, ignore = "resident memory is the tool's")]
+fn a_thousand_destroyed_heaps_leave_memory_flat() {
+    let runtime = Runtime::new().unwrap();
+    let destroy = |times: u64| {
+        for _ in 0..times {
+            let mutator = runtime.attach().unwrap();
+            let mut head = None;
+            for index in 0..100_000u32 {
+                // Some have something to drop.
+                let text = if index % 100 == 0 { index.to_string() } else { String::new() };
+                head = Some(mutator.alloc(Link { next: head, text }).unwrap());
+            }
+            let block = mutator.allocate(std::alloc::Layout::new::<[u64; 1000]>()).unwrap();
+            // SAFETY: of at least so many bytes.
+            unsafe { block.write_bytes(1, 8000) };
+            drop(head);
+            assert_eq!(mutator.destroy(0).unwrap().residues, 100_000);
+        }
+    };
+    destroy(100);
+    let before = resident();
+    destroy(1_000);
+    // Were one of a hundred heaps to stay, it would be 80 MiB.
+    assert!(
+        resident() <= before + (16 << 10),
+        "{before} KiB resident after a hundred, {} after a thousand",
+        resident()
+    );
+}

@@ -375,6 +375,46 @@ impl Attachments {
         self.finalizers.get()
     }
 
+    /// Calls `visit` with each finalizer that is due, and with its host: all that the queues have a reference to.
+    pub(super) fn each_due(&self, mut visit: impl FnMut(NonNull<Object>)) {
+        for queue in [&self.due, &self.found] {
+            let mut at = queue.first.get();
+            while let Some(finalizer) = at {
+                // SAFETY: HOSTS.
+                let link = unsafe { Link::of(finalizer) };
+                visit(finalizer);
+                link.host.get().into_iter().for_each(&mut visit);
+                at = link.next.get();
+            }
+        }
+    }
+
+    /// The hosts of at most so many finalizers that are not due.
+    pub(super) fn finalizable(&self, most: u64) -> Result<Vec<NonNull<Object>>, Full> {
+        let mut hosts = Vec::new();
+        let most = usize::try_from(most.min(self.finalizers.get())).map_err(|_| Full)?;
+        hosts.try_reserve_exact(most).map_err(|_| Full)?;
+        for bucket in 0..self.buckets.get() {
+            // SAFETY: in use.
+            let mut link = unsafe { self.bucket(bucket).as_ref() };
+            while let Some(attachment) = link.get() {
+                // SAFETY: HOSTS.
+                let this = unsafe { Link::of(attachment) };
+                // SAFETY: HOSTS.
+                if unsafe { kind(attachment) } == Attachment::Finalizer && hosts.len() < most {
+                    hosts.extend(this.host.get());
+                }
+                link = &this.next;
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// How many there are that have not run.
+    pub(crate) fn finalizers_in_all(&self) -> u64 {
+        self.finalizers.get() + self.due.len.get() + self.found.len.get()
+    }
+
     /// How many are due.
     pub(crate) fn due(&self) -> u64 {
         self.due.len.get()

@@ -68,6 +68,9 @@ use super::trace::{Look, Slots, Tracer};
 /// What stands for the inner references of a condemned object that was given up: it is never freed.
 pub(super) const ABANDONED: u32 = MOST_INNER;
 
+/// The same of one that has been taken apart: nothing is left of its value.
+pub(super) const TAKEN_APART: u32 = 1;
+
 /// How often a recount may find members in use, or be disturbed, before the trial is given up.
 const MOST_ROUNDS: u32 = 3;
 
@@ -330,6 +333,11 @@ impl Cycles {
         self.panicked.get() && self.is_trying()
     }
 
+    /// Whether an object may be condemned.
+    pub(super) fn has_condemned(&self) -> bool {
+        self.has_garbage() || self.phase.get() == Phase::Condemn
+    }
+
     /// Whether there is garbage that has been found and not yet freed.
     #[inline(always)]
     pub(super) fn has_garbage(&self) -> bool {
@@ -363,6 +371,13 @@ impl Cycles {
         let is_overdue = self.waiting.borrow().len() > 0;
         self.begin(if is_overdue { OLDEST } else { level_of(self.trials.get().begun) });
         true
+    }
+
+    /// Begins a trial, of the level that is next, if there is none and there are candidates.
+    pub(crate) fn begin_if_possible(&self) {
+        if self.phase.get() == Phase::Idle && self.candidates() > 0 {
+            self.begin(level_of(self.trials.get().begun));
+        }
     }
 
     /// So many units were worked off, in a search of whatever kind.
@@ -1137,17 +1152,17 @@ pub(super) fn is_condemned(word: Word) -> bool {
 }
 
 /// Which objects are another mutator's: they are in use, whatever this trial thinks, and their headers are not its own.
-struct Foreign<'a, M>(Option<&'a M>);
+pub(super) struct Foreign<'a, M>(Option<&'a M>);
 
 impl<'a, M: Memory> Foreign<'a, M> {
-    fn among(pending: &Pending, memory: &'a M) -> Foreign<'a, M> {
+    pub(super) fn among(pending: &Pending, memory: &'a M) -> Foreign<'a, M> {
         Foreign((!pending.is_alone()).then_some(memory))
     }
 
     /// # Safety
     /// 1. `object` is an object of this thread whose memory has not been freed.
     #[inline(always)]
-    unsafe fn has(&self, object: NonNull<Object>) -> bool {
+    pub(super) unsafe fn has(&self, object: NonNull<Object>) -> bool {
         // SAFETY: handed on (1).
         self.0.is_some_and(|memory| !unsafe { memory.owns(object) })
     }

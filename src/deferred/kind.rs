@@ -127,6 +127,8 @@ struct Entry {
 #[repr(align(128))]
 struct Place {
     is_set: AtomicBool,
+    /// Whether an object of the type was ever borrowed mutably. It is asked about a thread's own objects, so that no more order is needed than the thread's.
+    lent: AtomicBool,
     entry: UnsafeCell<MaybeUninit<Entry>>,
 }
 
@@ -139,8 +141,23 @@ unsafe impl Sync for Place {}
 /// Invariant TABLE: the entry of a place is written once, under [`WRITERS`], before the place is set; then it never changes. A type
 /// stands at the first free place from its home on. Read without a lock: the Release of the one store that sets a place
 /// pairs with the Acquire of every load.
-static TABLE: [Place; TYPES] =
-    [const { Place { is_set: AtomicBool::new(false), entry: UnsafeCell::new(MaybeUninit::uninit()) } }; TYPES];
+static TABLE: [Place; TYPES] = [const {
+    Place {
+        is_set: AtomicBool::new(false),
+        lent: AtomicBool::new(false),
+        entry: UnsafeCell::new(MaybeUninit::uninit()),
+    }
+}; TYPES];
+
+/// Whether a type in the table has something to drop besides references.
+static SOME_TYPE_HAS_RESIDUE: AtomicBool = AtomicBool::new(false);
+
+/// Whether any object may have something to drop besides references, to go by the types that the process has. For all types of which the caller knows
+/// objects.
+pub(crate) fn some_type_has_residue() -> bool {
+    // Relaxed: set before the type's place was, and whoever knows of an object of the type comes after that.
+    SOME_TYPE_HAS_RESIDUE.load(Ordering::Relaxed)
+}
 
 /// The number of types in the table.
 static WRITERS: Mutex<usize> = Mutex::new(0);
@@ -167,6 +184,21 @@ impl TypeKey {
             Some(entry) if entry.id == id => TypeKey(home),
             _ => find_or_add(id, T::INFO, home),
         }
+    }
+
+    /// An object of the type is about to be borrowed mutably.
+    #[inline(always)]
+    pub(crate) fn lend(self) {
+        let lent = &TABLE[self.0 as usize].lent;
+        // Not written each time: other threads read the same line.
+        if !lent.load(Ordering::Relaxed) {
+            lent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one was ever, by this thread at least.
+    pub(super) fn was_lent(self) -> bool {
+        TABLE[self.0 as usize].lent.load(Ordering::Relaxed)
     }
 
     /// What the table holds for this key.
@@ -234,6 +266,9 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
             let place = &TABLE[free as usize];
             // SAFETY: not set, so nobody reads it, and by the lock nobody else writes it.
             unsafe { (*place.entry.get()).write(Entry { id, info: *info }) };
+            if info.drop_residue.is_some() {
+                SOME_TYPE_HAS_RESIDUE.store(true, Ordering::Relaxed);
+            }
             place.is_set.store(true, Ordering::Release);
             TypeKey(free)
         }

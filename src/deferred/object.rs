@@ -300,6 +300,13 @@ impl Word {
         *state
     }
 
+    /// Whether the count is the number of references: [`CountState::Local`].
+    #[inline(always)]
+    pub(crate) const fn is_counted(self) -> bool {
+        // One comparison: 0 wraps to the top.
+        self.count().wrapping_sub(1) < STICKY - 1
+    }
+
     #[inline(always)]
     pub(crate) const fn key(self) -> TypeKey {
         TypeKey::new((self.0 >> TYPE_SHIFT) as u16)
@@ -380,6 +387,18 @@ impl Word {
     #[inline(always)]
     pub(crate) const fn moved(self) -> Word {
         Word(self.held().husk().0 | MOVED)
+    }
+
+    /// The same dead object, given up: something of its value is left, and nobody can say what.
+    #[inline(always)]
+    pub(crate) const fn given_up(self) -> Word {
+        debug_assert!(self.is_dead() && !self.is_husk());
+        Word(self.0 | MOVED)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_given_up(self) -> bool {
+        self.0 & (DEAD | HUSK | MOVED) == DEAD | MOVED
     }
 
     #[inline(always)]
@@ -467,6 +486,14 @@ mod tests {
 
     const KEY: TypeKey = TypeKey::new(0xabcd);
     const NO_FLAGS: Flags = Flags::new(0, false, false);
+
+    #[test]
+    fn what_is_counted_is_local() {
+        for count in [0, 1, 2, STICKY - 1, STICKY, STICKY + 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+            let word = Word::alive(KEY, NO_FLAGS).with_count(count);
+            assert_eq!(word.is_counted(), word.state() == CountState::Local, "{count:#x}");
+        }
+    }
 
     #[test]
     fn the_table_covers_every_count_once_and_in_order() {

@@ -3,10 +3,13 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use crate::aside::aside;
+
 use super::attached::{Attachment, Attachments, TellDue};
 use super::budget::{Meter, Tally};
-use super::cycles::{ABANDONED, Cycles, is_condemned};
+use super::cycles::{ABANDONED, Cycles, TAKEN_APART, is_condemned};
 use super::kind::TypeInfo;
+use super::list::Full;
 use super::object::{Colour, Death, OLDEST, Object, Word};
 use super::size::counted;
 use super::trace::{Slots, Tracer};
@@ -257,7 +260,7 @@ impl Pending {
 
     /// Whether objects that die in a visit are certain to be this queue's.
     #[inline(always)]
-    pub(super) fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         self.route.get().is_none()
     }
 
@@ -448,6 +451,26 @@ impl Pending {
         finalizer
     }
 
+    /// Makes finalizers due, at most so many, whose objects are garbage whatever their counts say.
+    ///
+    /// # Errors
+    /// No memory to list them. Then none is.
+    ///
+    /// # Safety
+    /// 1. All objects of this queue are garbage: nothing refers to any of them but others of them, and what nobody uses again.
+    pub(crate) unsafe fn all_are_garbage(&self, most: u64) -> Result<(), Full> {
+        for host in aside(|| self.attachments.finalizable(most))? {
+            // SAFETY: HOSTS: alive, not queued; of this queue.
+            let Some(finalizer) = (unsafe { self.part(host) }) else { continue };
+            // SAFETY: alive.
+            unsafe { header(host) }.retain();
+            // SAFETY: just taken, with a reference to each.
+            unsafe { self.attachments.find(finalizer, host) };
+        }
+        self.attachments.all_found();
+        Ok(())
+    }
+
     /// Gives up a reference.
     ///
     /// # Safety
@@ -605,6 +628,7 @@ impl Pending {
             let word = header.word();
             if is_condemned(word) {
                 // Others of the garbage may refer to it.
+                header.set_word(word.with_inner(TAKEN_APART));
                 meter.searched(1);
             } else if word.is_held() {
                 header.set_word(word.husk());
@@ -662,6 +686,59 @@ impl Pending {
             unsafe { self.cycles.advance(self, memory, meter) };
             self.cycles.spent(meter.search_units - before);
         }
+    }
+
+    /// What is left of an object's value: the slots from this one on, and all that is not a slot. `None`: nothing, or it was given up.
+    ///
+    /// # Safety
+    /// 1. `object` is of this queue, and its memory has not been freed. No collection is running.
+    pub(crate) unsafe fn remains(&self, object: NonNull<Object>) -> Option<usize> {
+        // SAFETY: not freed (1).
+        let word = unsafe { header(object) }.word();
+        let is_there = if self.in_hand.get() == Some(object) {
+            // Between steps an object in hand is left in the middle of its slots, or because its residue panicked.
+            return (self.phase.get() == Phase::Slots).then(|| self.cursor.get());
+        } else if word.is_dead() {
+            !word.is_husk() && !word.is_given_up()
+        } else {
+            !is_condemned(word) || word.inner() == 0
+        };
+        is_there.then_some(0)
+    }
+
+    /// Gives up a reference that an object of this queue holds.
+    ///
+    /// # Safety
+    /// 1. `child` is alive; the reference is not used again.
+    pub(super) unsafe fn give_up(&self, child: NonNull<Object>) {
+        // SAFETY: alive (1).
+        match unsafe { header(child) }.release() {
+            Death::Alive => {}
+            // SAFETY: alive, and just released.
+            Death::Suspected => unsafe { self.suspect_visited(child) },
+            // SAFETY: the last reference was just given up.
+            Death::Died => unsafe { self.push_visited(child) },
+        }
+    }
+
+    /// No collection does anything any more: all objects are about to go, by other means.
+    pub(crate) fn close(&self) {
+        self.draining.set(true);
+    }
+
+    /// All objects have gone, of so many that were ever allocated.
+    pub(crate) fn all_freed(&self, allocated: Tally) {
+        const NONE: Tally = Tally { objects: 0, bytes: 0 };
+        self.stack.set(None);
+        self.put_down();
+        self.large.set(None);
+        self.large_tally.set(NONE);
+        self.abandoned.set(NONE);
+        let queued = self.queued.get();
+        self.done.set(queued);
+        let at_once = allocated.less(queued);
+        self.at_once_objects.set(at_once.objects);
+        self.at_once_bytes.set(at_once.bytes);
     }
 
     /// The object in hand, or the next from the stack.
@@ -728,7 +805,7 @@ impl Pending {
         if memory.is_large(bytes) {
             // SAFETY: not freed (1).
             let header = unsafe { header(object) };
-            header.set_word(header.word().dead(address(self.large.get())));
+            header.set_word(header.word().dead(address(self.large.get())).husk());
             self.large.set(Some(object));
             self.large_tally.set(self.large_tally.get().plus(size));
             meter.visited(1);
@@ -834,6 +911,8 @@ impl Drop for Retrace<'_> {
         if is_condemned(header.word()) {
             // It is not freed with the others.
             header.set_word(header.word().with_inner(ABANDONED));
+        } else {
+            header.set_word(header.word().given_up());
         }
         let info = header.info();
         // SAFETY: as above, of this type.

@@ -147,7 +147,7 @@ impl<T: Trace> Ref<T> {
     #[inline]
     pub fn get_mut(this: &mut Ref<T>) -> Option<&mut T> {
         // SAFETY: REF.
-        if !unsafe { thread::borrow(this.object) } {
+        if !unsafe { thread::lend(this.object) } {
             return None;
         }
         // SAFETY: REF.

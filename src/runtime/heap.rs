@@ -21,6 +21,7 @@ use crate::sys::{self, engine, mi_heap_t};
 use super::magazine::MOST_BLOCKS;
 use super::magazine::{self, Class, Magazines};
 use super::mark;
+use super::stress::Stress;
 use super::wall::Wall;
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
@@ -58,10 +59,10 @@ impl IdleHeap {
     /// Gives the heap back to the engine, and its wall to the next heap.
     ///
     /// # Safety
-    /// 1. No block of it is allocated, so no thread can be freeing into it.
+    /// 1. No block of it is used again, and no thread is freeing into it.
     pub(crate) unsafe fn destroy(self) {
         for heap in [self.objects, self.blocks] {
-            // SAFETY: nobody uses the heap: it is idle, and has no blocks (1).
+            // SAFETY: nobody uses the heap: it is idle, and neither does anybody use its blocks (1).
             unsafe { sys::mi_heap_destroy(heap.as_ptr()) }
         }
         if let Some(wall) = self.wall {
@@ -166,6 +167,18 @@ impl Heap {
         }
         // Otherwise it stays with its thread, at whose end the engine passes its blocks on.
         None
+    }
+
+    /// Ends the heap with all that is allocated in it. What is kept at hand goes with it.
+    ///
+    /// # Safety
+    /// 1. No block of it is used again, and no thread is freeing into it.
+    pub(crate) unsafe fn destroy(self) {
+        let idle = IdleHeap { objects: self.objects.heap, blocks: self.blocks.heap, wall: self.wall };
+        self.objects.give_up();
+        self.blocks.give_up();
+        // SAFETY: handed on (1).
+        unsafe { idle.destroy() }
     }
 
     fn halves(&self) -> [&Half; 2] {
@@ -299,6 +312,11 @@ impl Heap {
         self.halves().map(|half| half.magazines.bytes()).into_iter().sum()
     }
 
+    /// From now on blocks are [poisoned](poison) when they are freed, and none is kept at hand. None is yet.
+    pub(crate) fn poison_what_is_freed(&self) {
+        self.halves().into_iter().for_each(|half| half.magazines.close());
+    }
+
     /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
     pub(crate) fn collect(&self) {
         self.free_kept();
@@ -406,6 +424,10 @@ impl Half {
             // SAFETY: of this size and alignment (1).
             unsafe { self.free_small(block, Class::of(bytes).size()) }
         } else {
+            if self.magazines.is_closed() {
+                // SAFETY: a live block, not used again (1).
+                unsafe { poison(block) }
+            }
             // SAFETY: a live block (1).
             unsafe { sys::mi_free(block.as_ptr().cast()) }
         }
@@ -418,8 +440,22 @@ impl Half {
         // SAFETY: allocated by `malloc` in this class (1).
         if !unsafe { self.magazines.keep(block, Class::counted(bytes)) } {
             // SAFETY: allocated by `malloc` as small (1).
-            unsafe { engine::free_small(block) }
+            unsafe { self.give_back_small(block) }
         }
+    }
+
+    /// Out of line, with the question that it asks: most blocks are kept.
+    ///
+    /// # Safety
+    /// 1. As for `free`, and allocated as small.
+    #[inline(never)]
+    unsafe fn give_back_small(&self, block: NonNull<u8>) {
+        if self.magazines.is_closed() {
+            // SAFETY: a live block, not used again (1).
+            unsafe { poison(block) }
+        }
+        // SAFETY: allocated as small (1).
+        unsafe { engine::free_small(block) }
     }
 
     fn free_kept(&self) {
@@ -513,6 +549,18 @@ unsafe fn look_at(block: NonNull<u8>) {
     }
 }
 
+/// Fills a block that is about to be freed, with [`Stress::POISON`]: all of it, as far as the engine says that it goes.
+///
+/// # Safety
+/// 1. `block` is a live block of the engine, and not used again.
+#[cold]
+unsafe fn poison(block: NonNull<u8>) {
+    // SAFETY: a live block (1).
+    let bytes = unsafe { sys::mi_usable_size(block.as_ptr().cast()) };
+    // SAFETY: of at least so many bytes, which nobody reads again (1).
+    unsafe { block.write_bytes(Stress::POISON, bytes) }
+}
+
 /// What is asked of the engine for so many bytes, at the alignment that every block has: all that is counted for the block. Where
 /// somebody looks for errors in the use of memory, it is only what will be used (but blocks of up to 8 bytes have not that alignment).
 #[inline(always)]
@@ -536,6 +584,14 @@ const fn is_small(size: usize, align: usize) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct FreedElsewhere {
     pub(crate) bytes: AtomicU64,
+    /// Whether such blocks are [poisoned](poison).
+    poisons: bool,
+}
+
+impl FreedElsewhere {
+    pub(crate) fn new(poisons: bool) -> FreedElsewhere {
+        FreedElsewhere { bytes: AtomicU64::new(0), poisons }
+    }
 }
 
 /// Frees blocks of a mutator from any thread.
@@ -558,6 +614,10 @@ impl RemoteFree {
     pub unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: a live block of the engine (1).
         unsafe { look_at(block) };
+        if self.freed.poisons {
+            // SAFETY: as above, and not used again (1).
+            unsafe { poison(block) }
+        }
         // SAFETY: as above.
         unsafe { sys::mi_free(block.as_ptr().cast()) };
         // Release: whoever sees the block counted as freed (Acquire in `Leftover::is_gone`) comes after the free itself, and

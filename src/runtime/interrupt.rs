@@ -112,6 +112,8 @@ const STOP: u32 = 1 << 3;
 const NEWS: u32 = 1 << 4;
 /// There are requests.
 const REQUESTS: u32 = 1 << 5;
+/// Every poll is a safepoint: set from the beginning or never ([`Stress`](super::Stress)).
+const STRESS: u32 = 1 << 6;
 
 /// What a mutator shares with those who interrupt it.
 struct Signal {
@@ -218,8 +220,9 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    pub(super) fn new() -> Result<Interrupts, Error> {
-        let signal = Signal { word: AtomicU32::new(0), requests: Mutex::new(Some(Vec::new())) };
+    pub(super) fn new(is_stressed: bool) -> Result<Interrupts, Error> {
+        let word = AtomicU32::new(if is_stressed { STRESS } else { 0 });
+        let signal = Signal { word, requests: Mutex::new(Some(Vec::new())) };
         Ok(Interrupts {
             slice: Cell::new(i64::MAX),
             reserve: Cell::new(None),
@@ -309,7 +312,7 @@ impl Interrupts {
     /// Whether there is something that a safepoint does.
     #[inline(always)]
     pub(super) fn has_news(&self) -> bool {
-        self.signal.word.load(Ordering::Relaxed) & (NEWS | REQUESTS) != 0
+        self.signal.word.load(Ordering::Relaxed) & (NEWS | REQUESTS | STRESS) != 0
     }
 
     /// There is something to tell at the next poll or safepoint.

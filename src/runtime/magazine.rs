@@ -100,12 +100,14 @@ pub(super) struct Magazines {
     lists: [Magazine; STEPS],
     /// The class whose list is emptied next.
     turn: Cell<usize>,
+    /// They hold nothing, and take nothing.
+    closed: Cell<bool>,
 }
 
 impl Magazines {
     pub(super) fn new() -> Magazines {
         let list = |_| Magazine { first: Cell::new(None), room: Cell::new(MOST_BLOCKS) };
-        Magazines { lists: core::array::from_fn(list), turn: Cell::new(0) }
+        Magazines { lists: core::array::from_fn(list), turn: Cell::new(0), closed: Cell::new(false) }
     }
 
     #[inline(always)]
@@ -138,8 +140,22 @@ impl Magazines {
         true
     }
 
+    /// From now on no block is kept. None is.
+    pub(super) fn close(&self) {
+        debug_assert_eq!(self.bytes(), 0);
+        self.closed.set(true);
+        self.lists.iter().for_each(|list| list.room.set(0));
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
     /// Bytes of the blocks that are kept.
     pub(super) fn bytes(&self) -> u64 {
+        if self.is_closed() {
+            return 0;
+        }
         let kept = |size: usize| u64::from(MOST_BLOCKS - self.lists[size / STEP].room.get()) * size as u64;
         SIZES.into_iter().map(kept).sum()
     }

@@ -112,27 +112,23 @@ impl Marks {
         Marks { unfinished: TypeKey::of::<Unfinished>(), shifted: TypeKey::of::<Shifted>() }
     }
 
-    /// The object in a block, if there is one that lives.
+    /// The object in a block, alive or dead, if there is one.
     ///
     /// # Safety
     /// 1. `block` is a block in use of an objects' heap, and as OBJECTS has it.
     #[inline(always)]
-    pub(super) unsafe fn live_object(&self, block: NonNull<u8>) -> Option<NonNull<Object>> {
-        let object = block.cast::<Object>();
+    pub(super) unsafe fn object(&self, block: NonNull<u8>) -> Option<NonNull<Object>> {
+        let mut object = block.cast::<Object>();
         // SAFETY: begins with a word (1).
-        let word = unsafe { object.as_ref() }.word();
-        if word.is_over() || word.key() == self.unfinished {
-            return None;
+        let mut key = unsafe { object.as_ref() }.word().key();
+        if key == self.shifted {
+            // SAFETY: written by `shift`.
+            let shift = unsafe { block.cast::<Shift>().as_ref() };
+            // SAFETY: within the block.
+            object = unsafe { block.add(shift.offset) }.cast();
+            // SAFETY: as for the block: a word, and not that of a shifted object.
+            key = unsafe { object.as_ref() }.word().key();
         }
-        if word.key() != self.shifted {
-            return Some(object);
-        }
-        // SAFETY: written by `shift`.
-        let shift = unsafe { block.cast::<Shift>().as_ref() };
-        // SAFETY: within the block.
-        let object = unsafe { block.add(shift.offset) }.cast::<Object>();
-        // SAFETY: as for the block: a word, and not that of a shifted object.
-        let word = unsafe { object.as_ref() }.word();
-        (!word.is_over() && word.key() != self.unfinished).then_some(object)
+        (key != self.unfinished).then_some(object)
     }
 }

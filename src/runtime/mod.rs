@@ -2,6 +2,7 @@
 
 mod attachment;
 mod census;
+mod destroy;
 #[cfg(test)]
 mod engine_blocks;
 mod ephemeron;
@@ -24,6 +25,7 @@ mod roster;
 mod seqlock;
 mod setup;
 mod state;
+mod stress;
 mod subscribers;
 mod tail;
 mod thread;
@@ -35,6 +37,7 @@ mod weak_set;
 mod words;
 
 pub use census::{Census, SizeCount, TypeCount};
+pub use destroy::{DestroyError, Destroyed, Residues};
 pub use ephemeron::EphemeronMap;
 pub use finalizer::{Finalize, FinalizerError, Finalizers};
 pub use global::ChargingAlloc;
@@ -47,6 +50,7 @@ pub use metrics::{Cause, EngineCalls, Ladder, Live, Metrics, Rung, RuntimeMetric
 pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
+pub use stress::Stress;
 pub use subscribers::{Subscription, When};
 pub use tail::{GrowError, Tail};
 pub(crate) use thread::cell_changed;

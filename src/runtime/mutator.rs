@@ -63,6 +63,11 @@ impl Mutator {
         Mutator { state, _not_send: PhantomData }
     }
 
+    /// Its state, which is not detached.
+    pub(super) fn into_state(self) -> NonNull<State> {
+        ManuallyDrop::new(self).state
+    }
+
     /// A mutator to be lent, which does not detach.
     ///
     /// # Safety
@@ -193,7 +198,8 @@ impl Mutator {
 
     // ---- raw blocks ----
 
-    /// A block of raw memory, for a VM's own buffers. Charged to the heartbeat like an object.
+    /// A block of raw memory, for a VM's own buffers. Charged to the heartbeat like an object. It is there until it is freed, also when the mutator has been detached, or until
+    /// the mutator is [destroyed](Mutator::destroy).
     ///
     /// # Errors
     /// [`OutOfMemory`] as for [`alloc`](Mutator::alloc).
@@ -417,6 +423,8 @@ impl Mutator {
 
     /// Detaches the mutator: frees everything dead, gives its heap to the runtime's pool, and says what lives on.
     ///
+    /// To free a heap that nothing outside refers to, whatever lies in it, there is [`destroy`](Mutator::destroy).
+    ///
     /// **Not bounded.** Call [`collect`](Mutator::collect) until it is done first if it should be; what remains then takes
     /// constant time, the engine's part apart. While objects of it live on, or handles of its heap, that is not handed to
     /// another mutator, and
@@ -430,8 +438,7 @@ impl Mutator {
     /// With the payload of a panic of user code that was kept, after everything else is done.
     pub fn detach(self) -> Detached {
         in_span!("detach");
-        let state = self.state;
-        core::mem::forget(self);
+        let state = self.into_state();
         // SAFETY: ATTACHED; the mutator is gone.
         let (left, panic) = unsafe { State::detach(state) };
         resume_if_possible(panic);

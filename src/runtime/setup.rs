@@ -22,6 +22,7 @@ use super::pool::Pool;
 use super::pressure::{Limits, Thresholds};
 use super::roster::Roster;
 use super::state::{Parts, State};
+use super::stress::Stress;
 use super::thread;
 use super::wall::{self, Wall, Walls};
 
@@ -122,6 +123,7 @@ pub struct Attach {
     fuel: Option<u64>,
     numa_node: Option<u32>,
     limits: Limits,
+    stress: Option<Stress>,
 }
 
 impl Runtime {
@@ -156,6 +158,7 @@ impl Runtime {
             fuel: None,
             numa_node: None,
             limits: Limits::default(),
+            stress: None,
         }
     }
 
@@ -211,7 +214,7 @@ impl Attach {
         let deadline = clock.deadline().map(|deadline| deadline.saturating_sub(clock.beats()));
         let beat_bytes = clock.beat_bytes();
         let runtime = Runtime { shared: Arc::clone(shared) };
-        Attach { runtime, pacing, beat_bytes, deadline, fuel, numa_node: None, limits }
+        Attach { runtime, pacing, beat_bytes, deadline, fuel, numa_node: None, limits, stress: None }
     }
 
     /// The number of the beat on which the deadline passes ([`Mutator::set_deadline`]); none if not said.
@@ -327,6 +330,15 @@ impl Attach {
         Ok(Attach { limits: Limits { wall: bytes, ..self.limits }, ..self })
     }
 
+    /// Puts the mutator under [`Stress`], for tests; not if not said, or `None`. [Children](Mutator::child) of it are under the same.
+    ///
+    /// # Cost
+    /// Without it, nothing on any path where blocks are kept at hand; two instructions where one goes back to the engine.
+    #[must_use]
+    pub fn stress(self, stress: Option<Stress>) -> Attach {
+        Attach { stress, ..self }
+    }
+
     /// How freeing is paced.
     #[must_use]
     pub fn pacing(self, pacing: Pacing) -> Attach {
@@ -360,7 +372,7 @@ impl Attach {
         aside(|| {
             engine::init_thread();
             // First, as a heap would have to be given back again.
-            let parts = Parts::new(&self.runtime.shared)?;
+            let parts = Parts::new(&self.runtime.shared, self.stress)?;
             let place = fallible::boxed(MaybeUninit::<State>::uninit())?;
             let (heap, left) = match self.limits.wall {
                 None => self.runtime.shared.pool.take()?,

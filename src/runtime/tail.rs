@@ -377,7 +377,7 @@ impl<H: Trace, E: Trace> Ref<Tail<H, E>> {
     #[inline]
     pub fn parts_mut(&mut self) -> Option<(&mut H, &mut [E])> {
         // SAFETY: alive: the handle's.
-        if !unsafe { thread::borrow(Ref::as_raw(self)) } {
+        if !unsafe { thread::lend(Ref::as_raw(self)) } {
             return None;
         }
         // SAFETY: alive: the handle's.

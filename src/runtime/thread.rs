@@ -182,6 +182,21 @@ pub(super) unsafe fn borrow(object: NonNull<Object>) -> bool {
     word.is_quietly_unique() || word.count() == 1 && unsafe { borrow_loudly(object) }
 }
 
+/// As [`borrow`], for a `&mut` that the program is given, which may be there when the mutator is asked to go.
+///
+/// # Safety
+/// 1. As for `borrow`.
+#[inline(always)]
+pub(super) unsafe fn lend(object: NonNull<Object>) -> bool {
+    // SAFETY: handed on (1).
+    let is_lent = unsafe { borrow(object) };
+    if is_lent {
+        // SAFETY: alive (1).
+        unsafe { object.as_ref() }.word().key().lend();
+    }
+    is_lent
+}
+
 /// Takes a reference to an object that is a member of a trial, unless it has been found to be garbage.
 ///
 /// # Safety

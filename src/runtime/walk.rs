@@ -10,6 +10,7 @@ use core::ptr::NonNull;
 
 use crate::deferred::{Budget, Meter, Object, Stop, Tally};
 use crate::error::{Error, ErrorKind};
+use crate::sys;
 use crate::sys::engine::{self, FoundPage, WalkPlace};
 
 use super::heap::Heap;
@@ -34,8 +35,8 @@ impl Walk {
         Walk { place: WalkPlace::default(), marks: Marks::new() }
     }
 
-    /// Goes on, for as long as the meter admits, and calls `visit` for each live object, which says how many bytes it has. A page is
-    /// passed whole: at most the blocks of one page more than the meter admits.
+    /// Goes on, for as long as the meter admits, and calls `visit` for each block in use, with the object in it if there is one, alive or dead; it says how many
+    /// bytes that counts for. A page is passed whole: at most the blocks of one page more than the meter admits.
     ///
     /// # Errors
     /// [`ErrorKind::EngineMismatch`], [`ErrorKind::Refused`]. The walk is where it was, and can be taken up.
@@ -47,7 +48,7 @@ impl Walk {
         &mut self,
         heap: &Heap,
         meter: &mut Meter,
-        mut visit: impl FnMut(NonNull<Object>) -> u64,
+        mut visit: impl FnMut(NonNull<u8>, Option<NonNull<Object>>) -> u64,
     ) -> Result<Stop, Error> {
         let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
         // What is kept at hand is in use for the engine, and no object.
@@ -72,9 +73,8 @@ impl Walk {
                 let mut bytes = 0;
                 let mut visit_block = |block| {
                     // SAFETY: in use, and by OBJECTS begins with a word (2).
-                    if let Some(object) = unsafe { self.marks.live_object(block) } {
-                        bytes += visit(object);
-                    }
+                    let object = unsafe { self.marks.object(block) };
+                    bytes += visit(block, object);
                 };
                 // SAFETY: found just now (1); only this thread frees objects.
                 let blocks = unsafe { engine::walk_page(*page, &mut visit_block) };
@@ -107,7 +107,7 @@ fn sampled() -> Error {
 }
 
 impl State {
-    /// Goes on with a walk over this state's objects: see [`Walk::go_on`].
+    /// Goes on with a walk over this state's live objects, of each of which `visit` says how many bytes it has: see [`Walk::go_on`].
     ///
     /// # Errors
     /// As there.
@@ -118,15 +118,67 @@ impl State {
         &self,
         walk: &mut Walk,
         budget: Budget,
-        visit: impl FnMut(NonNull<Object>) -> u64,
+        mut visit: impl FnMut(NonNull<Object>) -> u64,
     ) -> Result<Stop, Error> {
         if self.is_collecting() {
             return Ok(Stop::Busy);
         }
         let mut meter = Meter::new(budget);
+        let visit = |_, object: Option<NonNull<Object>>| match object {
+            // SAFETY: its memory is in use.
+            Some(object) if !unsafe { object.as_ref() }.word().is_over() => visit(object),
+            _ => 0,
+        };
         // SAFETY: handed on (1); no collection is running.
         unsafe { walk.go_on(&self.heap, &mut meter, visit) }
     }
+
+    /// Visits all objects, alive and dead, that lie in the heap: also those of which only the memory is left.
+    ///
+    /// `visit` neither allocates from nor frees into the heap, and does not unwind.
+    ///
+    /// # Errors
+    /// As [`Walk::go_on`]; then some may have been visited.
+    pub(super) fn visit_objects(&self, mut visit: impl FnMut(NonNull<Object>)) -> Result<(), Error> {
+        let mut meter = Meter::new(Budget::Unbounded);
+        let visit = |_, object: Option<NonNull<Object>>| {
+            object.map(&mut visit);
+            0
+        };
+        // SAFETY: nothing is allocated or freed meanwhile; objects in hand are where they were.
+        unsafe { Walk::new().go_on(&self.heap, &mut meter, visit) }.map(|_| ())
+    }
+
+    /// All blocks of the objects' heap that are in use. `None` if a collection is running, or the heap cannot be walked.
+    pub(super) fn count_blocks(&self) -> Option<Blocks> {
+        if self.is_collecting() {
+            return None;
+        }
+        let mut found = Blocks::default();
+        let mut meter = Meter::new(Budget::Unbounded);
+        let visit = |block: NonNull<u8>, object: Option<NonNull<Object>>| {
+            found.blocks += 1;
+            // SAFETY: a block of the engine in use.
+            found.bytes += unsafe { sys::mi_usable_size(block.as_ptr().cast()) } as u64;
+            // SAFETY: its memory is in use.
+            let word = object.map(|object| unsafe { object.as_ref() }.word());
+            found.moved += u64::from(word.is_some_and(|word| word.is_husk() && word.is_moved()));
+            0
+        };
+        // SAFETY: allocates nothing; no collection is running.
+        unsafe { Walk::new().go_on(&self.heap, &mut meter, visit) }.ok()?;
+        Some(found)
+    }
+}
+
+/// What a walk has found in use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Blocks {
+    pub(super) blocks: u64,
+    /// Of these, husks of objects that live in another place.
+    pub(super) moved: u64,
+    /// As the engine says.
+    pub(super) bytes: u64,
 }
 
 #[cfg(test)]

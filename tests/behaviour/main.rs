@@ -7,6 +7,7 @@ mod bounds;
 mod census;
 mod counts;
 mod cycles;
+mod destroy;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod finalizers;
@@ -25,6 +26,7 @@ mod orders;
 mod program;
 mod sizes;
 mod space;
+mod stress;
 mod tables;
 mod tails;
 mod threads;

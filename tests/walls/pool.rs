@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::thread;
 
-use mimalloc_runtime::{ErrorKind, Mutator, RemoteFree, Runtime};
+use mimalloc_runtime::{ErrorKind, Mutator, Ref, RemoteFree, Runtime, Trace};
 
 use crate::process::alone;
 use crate::{MIB, V2, attach, walls};
@@ -53,6 +53,39 @@ fn a_wall_is_used_again() {
         }
         assert_eq!([runtime.idle_heaps(), another.idle_heaps()], [0, 0], "heaps in walls are not pooled");
     });
+}
+
+/// Full of live objects and blocks, and whole again for the next.
+#[test]
+fn the_wall_of_a_mutator_that_was_destroyed_is_free() {
+    alone(|| {
+        let runtime = Runtime::new().unwrap();
+        let mut first = None;
+        for _ in 0..20 {
+            let mutator = attach(&runtime, 32);
+            let block = mutator.allocate(Layout::new::<[u64; 1000]>()).unwrap();
+            let mut objects = 0;
+            let mut list: Option<Ref<Link>> = None;
+            loop {
+                match mutator.alloc(Link { next: list.take(), _padding: [7; 20] }) {
+                    Ok(link) => list = Some(link),
+                    Err(error) => break drop(error.value.next),
+                }
+                objects += 1;
+            }
+            assert_eq!(walls(), [1, 0, 0, 0]);
+            let gone = mutator.destroy(0).unwrap();
+            assert!(gone.live.objects + gone.pending.objects >= objects - 1 && gone.block_bytes >= 8000);
+            assert_eq!((walls(), *first.get_or_insert(objects)), ([1, 1, 0, 0], objects), "as much fits each time");
+            assert_ne!(block.as_ptr() as usize, 0);
+        }
+    });
+}
+
+#[derive(Trace)]
+struct Link {
+    next: Option<Ref<Link>>,
+    _padding: [u64; 20],
 }
 
 #[test]

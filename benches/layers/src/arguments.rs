@@ -16,6 +16,7 @@ Usage: layers [OPTIONS]
   --walk        how long a walk over the objects of a heap takes, instead of the table
   --programs    what the search for garbage cycles costs programs that make none, instead of the table
   --rounds N    rounds of each of these programs that are counted, at least 1 [100000]
+  --destroy     how long the end of a full heap takes, instead of the table
   --help        this text
 ";
 
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Walk,
     /// Print what the search for garbage cycles costs programs, counting so many rounds of each.
     Programs(u64),
+    /// Print how long the end of a heap takes.
+    Destroy,
     /// So many pairs, in this process: how the program calls itself under valgrind.
     Child(Scene, u64),
     /// So many rounds of a program, likewise.
@@ -43,6 +46,7 @@ impl Command {
     pub(crate) fn from_environment() -> Result<Command, lexopt::Error> {
         let mut parser = Parser::from_env();
         let (mut beats, mut json, mut check, mut walk) = (1000, false, false, false);
+        let mut destroy = false;
         let (mut programs, mut rounds) = (false, 100_000);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -52,6 +56,7 @@ impl Command {
                 Arg::Long("walk") => walk = true,
                 Arg::Long("programs") => programs = true,
                 Arg::Long("rounds") => rounds = parser.value()?.parse_with(at_least_one)?,
+                Arg::Long("destroy") => destroy = true,
                 Arg::Long("child") => return child(&mut parser),
                 Arg::Long("program") => return program(&mut parser),
                 Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
@@ -60,9 +65,10 @@ impl Command {
                 _ => return Err(argument.unexpected()),
             }
         }
-        Ok(match (check, walk, programs) {
+        Ok(match (check, walk, destroy, programs) {
             (true, ..) => Command::Check,
-            (_, true, _) => Command::Walk,
+            (_, true, ..) => Command::Walk,
+            (_, _, true, _) => Command::Destroy,
             (.., true) => Command::Programs(rounds),
             _ => Command::Count { beats, json },
         })

@@ -6,6 +6,7 @@
 mod arguments;
 mod claims;
 mod count;
+mod destroy;
 mod layer;
 mod overhead;
 mod pair;
@@ -38,6 +39,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Help => print!("{}", arguments::HELP),
         Command::Walk => walk::print()?,
         Command::Programs(rounds) => overhead::print(rounds)?,
+        Command::Destroy => destroy::print()?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
         Command::Program(program, types, rounds) => program.run(types, rounds)?,
         Command::Count { beats, json } => {

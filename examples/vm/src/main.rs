@@ -64,6 +64,7 @@ fn run(options: Options) -> Exit {
     };
     let config = Config {
         pacing: options.pacing,
+        stress: options.stress,
         beat_bytes: options.beat_bytes,
         limits: options.limits,
         heap_limit: options.heap_limit,

@@ -13,6 +13,7 @@ const NONE: Limits = Limits { fuel: None, beats: None, time: None };
 
 fn config(pacing: Pacing, limits: Limits) -> Config {
     Config {
+        stress: None,
         pacing,
         beat_bytes: 4 << 10,
         limits,

@@ -11,6 +11,7 @@ const NONE: Limits = Limits { fuel: None, beats: None, time: None };
 
 fn config(limits: Limits, bytes: Option<u64>) -> Config {
     Config {
+        stress: None,
         pacing: Pacing::default(),
         beat_bytes: 4 << 10,
         limits,

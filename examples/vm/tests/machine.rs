@@ -18,7 +18,8 @@ fn machine(pacing: Pacing) -> Machine {
 fn limited(pacing: Pacing, limits: Limits) -> Machine {
     let stdin = Box::new(Cursor::new("first line\nsecond line"));
     let script_args = vec!["one".into(), "two".into()];
-    Machine::new(Config { pacing, beat_bytes: 64 << 10, limits, heap_limit: None, script_args, stdin }).unwrap()
+    Machine::new(Config { stress: None, pacing, beat_bytes: 64 << 10, limits, heap_limit: None, script_args, stdin })
+        .unwrap()
 }
 
 /// What a script did.
@@ -376,6 +377,7 @@ fn a_panic_of_the_embedders_own_comes_out_and_leaves_the_machine_usable() {
 #[test]
 fn wrong_settings_are_refused() {
     let config = Config {
+        stress: None,
         pacing: Pacing::default(),
         beat_bytes: 1,
         limits: Limits::default(),

@@ -12,6 +12,7 @@ use mimalloc_runtime::{Budget, Cause, EngineCalls, Metrics, Pacing, Progress};
 
 fn machine(bytes: u64, walled: bool) -> Machine {
     let config = Config {
+        stress: None,
         pacing: Pacing::default().with_pause_cap(Budget::Units(100)).unwrap(),
         beat_bytes: 16 << 10,
         limits: Limits::default(),

@@ -36,6 +36,7 @@ struct Run {
 impl Script {
     fn machine(&self, pacing: Pacing) -> Machine {
         let config = Config {
+            stress: None,
             pacing,
             beat_bytes: 64 << 10,
             limits: Limits::default(),
@@ -193,6 +194,7 @@ fn any_allocation_of_the_programs_may_fail() {
 fn the_reserve_may_be_missing() {
     let machine = || {
         Machine::new(Config {
+            stress: None,
             pacing: Pacing::default(),
             beat_bytes: 64 << 10,
             limits: Limits::default(),
@@ -304,6 +306,7 @@ fn every_place_that_allocates_has_failed() {
 fn any_allocation_at_the_start_may_fail() {
     let start = |bytes| {
         let config = Config {
+            stress: None,
             pacing: Pacing::default(),
             beat_bytes: 64 << 10,
             limits: Limits::default(),

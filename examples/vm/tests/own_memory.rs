@@ -49,6 +49,7 @@ static ALLOCATOR: Short = Short;
 #[test]
 fn strings_are_one_also_where_there_is_no_memory_for_more_trees() {
     let config = Config {
+        stress: None,
         pacing: Pacing::default(),
         beat_bytes: 64 << 10,
         limits: Limits::default(),

@@ -208,6 +208,17 @@ impl State {
         (left, panic)
     }
 
+    /// Takes the state off its thread's list.
+    ///
+    /// # Safety
+    /// 1. It is on the list, and nobody uses it afterwards but through the box.
+    pub(super) unsafe fn unlist(this: &State) -> Box<State> {
+        // The pointer from the list is the box's own; `this` may come from a mutator that was lent to a handler.
+        let boxed = thread::strike(this);
+        // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
+        unsafe { Box::from_raw(boxed.as_ptr()) }
+    }
+
     /// Frees the state if nothing of it is left.
     ///
     /// # Safety
@@ -220,10 +231,8 @@ impl State {
             return;
         }
         this.show(0);
-        // The pointer from the list is the box's own; `state` may come from a mutator that was lent to a handler.
-        let boxed = thread::strike(this);
-        // SAFETY: STATE: made by Box, and now off the list, so that nobody finds it again.
-        let this = unsafe { Box::from_raw(boxed.as_ptr()) };
+        // SAFETY: not used afterwards (1).
+        let this = unsafe { State::unlist(this) };
         // Objects that were given up are in use for good.
         let all = (this.pending.abandoned().objects == 0).then(|| this.blocks_not_freed_here());
         let State { heap, shared, mut left, elsewhere, display, .. } = *this;

@@ -4,10 +4,14 @@ mod allocation;
 mod attachments;
 mod counts;
 mod death;
+mod destroy;
 mod finalizers;
 mod interrupts;
 mod limit;
 mod steps;
+mod stress;
+
+pub(super) use destroy::Proof;
 
 pub(super) use attachments::Attaching;
 
@@ -32,6 +36,7 @@ use super::mutator::Mutator;
 use super::pressure::{Limits, PressureLevel, Thresholds};
 use super::roster::Reservation;
 use super::setup::{Attach, Shared};
+use super::stress::Stress;
 use super::subscribers::{BeatHandler, Due, Event, PressureHandler, Subscribers, Subscription, When};
 use super::thread;
 use super::wall::Wall;
@@ -41,8 +46,8 @@ type StepObserver = Box<dyn FnMut(&Step)>;
 
 /// A mutator's heap, queue, clock and debt.
 ///
-/// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish` alone, which needs it to be
-/// detached, unpinned, without handles, without live objects and without pending ones. Never a `&mut`: user code that runs below one of its
+/// Invariant STATE: made by `Box`, on its thread's list (`thread`), and freed by `finish`, which needs it to be
+/// detached, unpinned, without handles, without live objects and without pending ones; or by `destroy`, which frees all these with it. Never a `&mut`: user code that runs below one of its
 /// methods comes back to it, so everything is a cell and holds before every call out.
 pub(super) struct State {
     pub(super) heap: Heap,
@@ -89,6 +94,8 @@ pub(super) struct State {
     finalized: Cell<u64>,
     /// What the engine had called on this thread before.
     calls_before: Calls,
+    /// How it is put under stress, if it is.
+    stress: Option<Stress>,
     /// What other threads are shown.
     display: Display,
 }
@@ -99,15 +106,17 @@ pub(super) struct Parts<'a> {
     interrupts: Interrupts,
     cycles: Cycles,
     reservation: Reservation<'a>,
+    stress: Option<Stress>,
 }
 
 impl Parts<'_> {
-    pub(super) fn new(shared: &Shared) -> Result<Parts<'_>, Error> {
+    pub(super) fn new(shared: &Shared, stress: Option<Stress>) -> Result<Parts<'_>, Error> {
         Ok(Parts {
-            elsewhere: TryArc::new(FreedElsewhere::default())?,
-            interrupts: Interrupts::new()?,
+            elsewhere: TryArc::new(FreedElsewhere::new(stress.is_some()))?,
+            interrupts: Interrupts::new(stress.is_some())?,
             cycles: Cycles::new().ok_or_else(out_of_memory)?,
             reservation: shared.roster.reserve()?,
+            stress,
         })
     }
 }
@@ -157,8 +166,12 @@ impl State {
             finalizers_per_safepoint: Cell::new(finalizers::PER_SAFEPOINT),
             finalized: Cell::new(0),
             calls_before: heartbeat::calls(),
+            stress: parts.stress,
             display: parts.reservation.enter(),
         };
+        if state.is_stressed() {
+            state.heap.poison_what_is_freed();
+        }
         state.grant(false);
         state.show(0);
         state
@@ -230,6 +243,7 @@ impl State {
         let wall = self.heap.wall().map(Wall::asked);
         let limits = Limits { bytes: self.limit(), wall, thresholds: self.thresholds };
         Attach::like(&self.shared, *self.pacer.pacing(), &self.clock, self.interrupts.fuel(), limits)
+            .stress(self.stress())
     }
 
     pub(super) fn clock(&self) -> &Clock {

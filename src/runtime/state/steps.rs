@@ -40,7 +40,11 @@ impl State {
                 Cause::Beat
             }
         };
-        if self.pending.has_work_for(self.pacer.debt()) {
+        if self.is_stressed() {
+            if !self.step_by_one(cause) {
+                self.pacer.credit(0, self.pending.tally().bytes);
+            }
+        } else if self.pending.has_work_for(self.pacer.debt()) {
             self.step(cause, self.pacer.pacing().pause_cap(), self.pacer.step(), Large::WhenOwed);
         } else {
             self.pacer.credit(0, self.pending.tally().bytes);
@@ -48,6 +52,7 @@ impl State {
         if let Some(beat) = beat {
             self.show(coming);
             self.beat_passed();
+            self.verify_at_beat(beat);
             #[cfg(feature = "tracing")]
             self.guarded(|| event!(TRACE, "beat", number = beat.number, passed = beat.passed));
             self.run_beat_handlers(beat);
@@ -65,6 +70,9 @@ impl State {
     /// Lets as many bytes be charged as need not be looked at. With nothing pending there is nothing to pay for until something
     /// dies (`arm`).
     pub(super) fn grant(&self, pending: bool) {
+        if self.is_stressed() {
+            return self.clock.grant(1);
+        }
         let pays = pending || self.pending.cycles().is_trying();
         let installment = if pays { self.pacer.pacing().installment() as u64 } else { u64::MAX };
         // At least one, which no charge is as small as: what is overdrawn is looked at by every poll of the program.
@@ -166,6 +174,9 @@ impl State {
 
     /// Works on the search for garbage cycles as far as allocation has paid for it. At a safepoint.
     pub(super) fn search(&self) {
+        if self.is_stressed() {
+            return self.search_by_one();
+        }
         let units = self.pending.cycles().due();
         if units > 0 {
             let mut meter = Meter::new(Budget::Units(units));

@@ -22,7 +22,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::time::{Duration, Instant};
 
-use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime};
+use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime, Stress};
 
 use self::frame::{Frame, MAX_FRAMES};
 use self::reserve::Reserve;
@@ -37,6 +37,8 @@ use crate::proto::Proto;
 pub struct Config {
     /// When dead objects are freed.
     pub pacing: Pacing,
+    /// Whether the mutator is under stress, so that mistakes show: programs do the same, and much slower.
+    pub stress: Option<Stress>,
     /// Bytes of a heartbeat.
     pub beat_bytes: u64,
     /// How long a script may run.
@@ -54,6 +56,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("pacing", &self.pacing)
+            .field("stress", &self.stress)
             .field("beat_bytes", &self.beat_bytes)
             .field("limits", &self.limits)
             .field("heap_limit", &self.heap_limit)
@@ -111,7 +114,7 @@ impl Machine {
     /// [`StartError`]: the settings are refused, or there is no memory.
     pub fn new(config: Config) -> Result<Machine, StartError> {
         let step = config.pacing.pause_cap();
-        let attaching = Runtime::new()?.attaching().pacing(config.pacing);
+        let attaching = Runtime::new()?.attaching().pacing(config.pacing).stress(config.stress);
         let bytes = config.heap_limit.map(|limit| limit.bytes);
         let wall = config.heap_limit.filter(|limit| limit.walled).map(|limit| limit.bytes);
         // Both, as a wall is rounded up.

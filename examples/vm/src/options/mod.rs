@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 use lox_vm::machine::{HeapLimit, Limits};
-use mimalloc_runtime::{Budget, Pacing};
+use mimalloc_runtime::{Budget, Pacing, Stress};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -36,7 +36,8 @@ How dead objects are freed:
   --installment SIZE    Bytes allocated between two steps. 4KiB if not given.
   --beat-bytes SIZE     Bytes allocated in a heartbeat. 64KiB if not given.
   --eager               Free everything the moment it dies, without a limit.
-  --stress              Do one unit of work at each allocation: finds mistakes.
+  --stress              Do one unit of work at each allocation, call and round
+                        of a loop, and overwrite what is freed: finds mistakes.
 
 Where a program ends with a run-time error at the latest. At the prompt each
 line is a program of its own.
@@ -87,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) program: Program,
     /// How dead objects are freed.
     pub(crate) pacing: Pacing,
+    /// Whether the runtime is under stress.
+    pub(crate) stress: Option<Stress>,
     /// Bytes of a heartbeat.
     pub(crate) beat_bytes: u64,
     /// How long each script may run.
@@ -174,8 +177,8 @@ impl Command {
                 Program::Prompt => Err(UsageError::new("--disassemble needs a script")),
             };
         }
-        let pacing = freeing.pacing()?;
-        Ok(Command::Run(Options { program, pacing, beat_bytes, limits, heap_limit, metrics, pauses }))
+        let (pacing, stress) = (freeing.pacing()?, freeing.stress());
+        Ok(Command::Run(Options { program, pacing, stress, beat_bytes, limits, heap_limit, metrics, pauses }))
     }
 }
 
@@ -215,6 +218,10 @@ impl Freeing {
             Some(other) if other != preset => Err(UsageError::new("--eager and --stress exclude each other")),
             _ => Ok(()),
         }
+    }
+
+    fn stress(&self) -> Option<Stress> {
+        (self.preset == Some(Preset::Stress)).then(Stress::new)
     }
 
     fn pacing(&self) -> Result<Pacing, UsageError> {

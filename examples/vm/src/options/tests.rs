@@ -25,6 +25,7 @@ fn nothing_is_the_prompt_with_defaults() {
         pacing: Pacing::default(),
         beat_bytes: 65_536,
         limits: Limits::default(),
+        stress: None,
         heap_limit: None,
         metrics: None,
         pauses: None,
@@ -63,7 +64,8 @@ fn freeing_is_set() {
     let pacing = options(&["--pause-cap=none", "--ratio", "2.5", "--installment=8KiB"]).pacing;
     assert_eq!((pacing.pause_cap(), pacing.ratio(), pacing.installment()), (Budget::Unbounded, 2.5, 8192));
     assert_eq!(options(&["--eager"]).pacing, Pacing::eager());
-    let pacing = options(&["--pause-cap", "7units", "--stress"]).pacing;
+    let Options { pacing, stress, .. } = options(&["--pause-cap", "7units", "--stress"]);
+    assert_eq!((stress, options(&["--eager"]).stress, options(&[]).stress), (Some(Stress::new()), None, None));
     assert_eq!((pacing.pause_cap(), pacing.installment()), (Budget::Units(7), 1));
     assert_eq!(options(&["--beat-bytes", "1MiB"]).beat_bytes, 1 << 20);
 }

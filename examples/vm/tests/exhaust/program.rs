@@ -62,6 +62,7 @@ pub(crate) struct Machinery {
 impl Machinery {
     pub(crate) fn start(limit: HeapLimit) -> Machinery {
         let config = Config {
+            stress: None,
             pacing: Pacing::default(),
             beat_bytes: 64 << 10,
             limits: Limits::default(),

@@ -34,6 +34,8 @@ pub struct TypeInfo {
     pub(crate) flags: Flags,
     /// What objects of the type are attached to others for. Then their value begins with a [`Link`](super::attached::Link).
     pub(crate) attachment: Option<Attachment>,
+    /// A reference that the object owns and that `trace` does not report, as `drop_residue` gives it up.
+    pub(crate) keeps: Option<unsafe fn(NonNull<Object>) -> NonNull<Object>>,
 }
 
 /// What an object of a simple type takes: no more than [`WHOLE`] slots, no residue, a small block of one size. Most
@@ -307,6 +309,7 @@ mod tests {
                 quick: Quick::NONE,
                 flags: Quick::NONE.flags(false),
                 attachment: None,
+                keeps: None,
             };
             find_or_add(TypeId::of::<[u8; N]>(), &info, home)
         }

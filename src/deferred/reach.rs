@@ -161,6 +161,12 @@ impl<'a, M: Memory> Reach<'a, M> {
         // SAFETY: an object of this type, and nobody changes it (1).
         unsafe { (info.trace)(object, &mut tracer) }
         drop(tracer);
+        if let Some(keeps) = info.keeps {
+            // SAFETY: of this type, and its value is there (1).
+            let kept = unsafe { keeps(object) };
+            // SAFETY: alive, as the object owns a reference to it.
+            unsafe { look.reference(kept) }
+        }
         if hosts {
             // SAFETY: of this queue, not freed.
             for attachment in unsafe { self.pending.attachments().of(object) }.into_iter().flatten() {

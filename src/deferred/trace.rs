@@ -78,6 +78,10 @@ pub unsafe trait Trace: 'static {
     /// With the derive: `#[trace(acyclic)]` on the type.
     const ACYCLIC: bool = matches!(Self::SLOTS, Slots::Fixed(0));
 
+    /// What `drop_residue` gives up of a mutator's objects, in values that this crate makes: for those who look for all references.
+    #[doc(hidden)]
+    const KEEPS: Option<fn(&Self) -> NonNull<Object>> = None;
+
     /// Passes each slot of the value to the tracer.
     fn trace(&self, tracer: &mut Tracer<'_>);
 

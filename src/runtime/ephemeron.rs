@@ -4,9 +4,10 @@ use core::any::Any;
 use core::cell::Cell as StdCell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use crate::cell::Cell;
-use crate::deferred::{Attachment, Slots, Trace, Tracer};
+use crate::deferred::{Attachment, Object, Slots, Trace, Tracer};
 use crate::error::OutOfMemory;
 
 use super::attachment::{Attached, Kind};
@@ -15,7 +16,7 @@ use super::mutator::Mutator;
 use super::state::Attaching;
 use super::thread;
 use super::weak::Weak;
-use super::weak_set::Table;
+use super::weak_set::{End, Table};
 
 /// A map from objects, by identity, to objects, that keeps no key alive: a value lives as long as its key and the map do (an *ephemeron*, B. Hayes,
 /// *Ephemerons: A New Finalization Mechanism*, OOPSLA 1997).
@@ -95,6 +96,10 @@ type KeyEntries = Attached<Key, Entries>;
 
 /// When the map or its part of an entry goes, the value goes.
 struct TakeOut(Weak<Entry>);
+
+impl End for TakeOut {
+    const KEEPS: Option<fn(&Self) -> NonNull<Object>> = Some(|this| this.0.as_raw());
+}
 
 impl Drop for TakeOut {
     fn drop(&mut self) {

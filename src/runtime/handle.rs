@@ -78,6 +78,14 @@ unsafe fn drop_residue<T: Trace>(object: NonNull<Object>) {
     unsafe { value.drop_residue() }
 }
 
+unsafe fn keeps<T: Trace>(object: NonNull<Object>) -> NonNull<Object> {
+    // SAFETY: called with objects of this type (TypeInfo::keeps).
+    let value = unsafe { value::<T>(object) };
+    let keeps = const { T::KEEPS }.expect("asked of a type that has it");
+    // SAFETY: whole, and nobody changes it meanwhile.
+    keeps(unsafe { value.as_ref() })
+}
+
 const fn quick<T: Trace>() -> Quick {
     Quick::of(size_of::<Allocation<T>>(), align_of::<Allocation<T>>(), T::SLOTS, T::RESIDUE, release::<T>)
 }
@@ -95,6 +103,7 @@ unsafe impl<T: Trace> Managed for T {
         quick: quick::<T>(),
         flags: quick::<T>().flags(!T::ACYCLIC),
         attachment: None,
+        keeps: if T::KEEPS.is_some() { Some(keeps::<T>) } else { None },
     };
 }
 

@@ -29,6 +29,7 @@ macro_rules! mark {
                 quick: Quick::NONE,
                 flags: Quick::NONE.flags(false),
                 attachment: None,
+                keeps: None,
             };
         }
     )*};

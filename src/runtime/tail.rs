@@ -128,6 +128,7 @@ unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
         quick: Quick::NONE,
         flags: Quick::NONE.flags(!(H::ACYCLIC && E::ACYCLIC)),
         attachment: None,
+        keeps: None,
     };
 }
 

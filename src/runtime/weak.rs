@@ -109,6 +109,11 @@ impl<T: ?Sized> Weak<T> {
         Weak { cell: this.cell, _of: PhantomData }
     }
 
+    /// The cell; the handle keeps its reference.
+    pub(super) fn as_raw(&self) -> NonNull<Object> {
+        Ref::as_raw(&self.cell)
+    }
+
     /// The cell, with the reference to it that this handle owned: an object that can be counted like any other by
     /// [`raw`], reported by a `trace`, and [upgraded](raw::upgrade).
     pub fn into_raw(this: Weak<T>) -> NonNull<Object> {

@@ -3,8 +3,9 @@
 use core::cell::Cell;
 use core::fmt;
 use core::mem::needs_drop;
+use core::ptr::NonNull;
 
-use crate::deferred::{Slots, Trace, Tracer};
+use crate::deferred::{Object, Slots, Trace, Tracer};
 use crate::error::OutOfMemory;
 use crate::linear;
 
@@ -64,6 +65,14 @@ pub(super) struct Table<T: ?Sized, D> {
     next: usize,
 }
 
+/// Something in each entry, that is dropped with it.
+pub(super) trait End: 'static {
+    /// The object to which it has a reference.
+    const KEEPS: Option<fn(&Self) -> NonNull<Object>> = None;
+}
+
+impl End for () {}
+
 /// Buckets of a segment.
 const SEGMENT: usize = 256;
 
@@ -92,7 +101,7 @@ where
     entry.as_deref()
 }
 
-impl<T: ?Sized + 'static, D: 'static> Table<T, D> {
+impl<T: ?Sized + 'static, D: End> Table<T, D> {
     pub(super) const fn new() -> Table<T, D> {
         Table { segments: Vec::new(), buckets: 0, len: 0, next: 0 }
     }
@@ -293,7 +302,7 @@ impl<T: ?Sized + 'static> fmt::Debug for WeakSet<T> {
 }
 
 // SAFETY: 1-6: those of the list of segments, the rest owns nothing.
-unsafe impl<T: ?Sized + 'static, D: 'static> Trace for Table<T, D> {
+unsafe impl<T: ?Sized + 'static, D: End> Trace for Table<T, D> {
     const SLOTS: Slots = <Vec<Ref<Segment<T, D>>>>::SLOTS;
     const RESIDUE: bool = true;
     // Segments lead to entries, and these to cells.
@@ -323,10 +332,12 @@ unsafe impl<T: ?Sized + 'static> Trace for WeakSet<T> {
 
 // SAFETY: 1, 2: the two references, each in one slot. 3, 4: what is left is `end`. 5: does nothing else. 6: never part of a trial, as it is
 // acyclic.
-unsafe impl<T: ?Sized + 'static, D: 'static> Trace for Entry<T, D> {
+unsafe impl<T: ?Sized + 'static, D: End> Trace for Entry<T, D> {
     const SLOTS: Slots = Slots::Fixed(2);
     const RESIDUE: bool = needs_drop::<D>();
     const ACYCLIC: bool = true;
+    const KEEPS: Option<fn(&Self) -> NonNull<Object>> =
+        if D::KEEPS.is_some() { Some(|entry| D::KEEPS.expect("it has one")(&entry.end)) } else { None };
     fn trace(&self, tracer: &mut Tracer<'_>) {
         self.next.trace(tracer);
         self.weak.trace(tracer);

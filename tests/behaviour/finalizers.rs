@@ -517,6 +517,56 @@ fn detaching_runs_those_that_are_due() {
     assert_eq!((left.live.objects, left.finalizers, said().len()), (0, 0, 4));
 }
 
+/// With objects that are dead, live, and in cycles; weak references among them, and values of keys.
+#[test]
+fn destroying_runs_so_many() {
+    let mut notes_left = 0;
+    for (most, runs) in [(0, 0), (2, 2), (5, 5), (100, 5)] {
+        let mutator = attach();
+        let mut notes = mimalloc_runtime::EphemeronMap::new();
+        drop(node(&mutator, 1));
+        let first = ring(&mutator, 2..6);
+        let key = plain(&mutator, 7);
+        first.other.set(Some(key.clone()));
+        notes.insert(&mutator, &key, first.clone()).unwrap();
+        drop((first, key, notes));
+        let gone = mutator.destroy(most).unwrap();
+        assert_eq!(said().len() as u64, runs);
+        notes_left += gone.live.objects;
+    }
+    assert!(notes_left > 0);
+}
+
+#[test]
+fn what_a_finalizer_takes_out_is_not_destroyed() {
+    thread_local! {
+        static TAKEN: StdRefCell<Vec<Ref<Node>>> = const { StdRefCell::new(Vec::new()) };
+    }
+    let mutator = attach();
+    let (one, two) = (plain(&mutator, 1), plain(&mutator, 2));
+    one.next.set(Some(two.clone()));
+    two.next.set(Some(one.clone()));
+    Ref::set_finalizer(&one, (), |one, (), _| {
+        let two = one.next.take().unwrap();
+        TAKEN.with_borrow_mut(|taken| taken.push(two));
+        say(1);
+    })
+    .unwrap();
+    // While somebody has a weak reference, nothing is even asked to go.
+    let weak = Ref::downgrade(&one).unwrap();
+    drop((one, two));
+    let refused = mutator.destroy(10).unwrap_err();
+    assert_eq!((said(), weak.upgrade().is_some()), (vec![], true));
+    drop(weak);
+    let refused = refused.mutator.destroy(10).unwrap_err();
+    assert_eq!((refused.error.kind(), said()), (mimalloc_runtime::ErrorKind::InUse, vec![1]));
+    let two = TAKEN.with_borrow_mut(|taken| taken.pop()).unwrap();
+    assert_eq!((two.number, two.next.take().unwrap().number), (2, 1));
+    drop(two);
+    refused.mutator.destroy(10).unwrap();
+    assert_eq!(said(), []);
+}
+
 /// What goes with a finalizer is a part of the object: references in it keep nothing alive that the object would not.
 #[test]
 fn the_payload_may_refer_to_the_object() {

@@ -173,7 +173,7 @@ impl State {
         match reach.verdict() {
             Verdict::Unreached => Ok(reach.have_something_elsewhere()),
             Verdict::Reached => Err(in_use(
-                "something outside refers to objects of the mutator: drop all handles to them, those too that its handlers, skipped fields of its objects and other                  mutators' objects have; or detach the mutator",
+                "something outside refers to objects of the mutator: drop all handles to them, those too that its handlers, skipped fields of its objects and other mutators' objects have; or detach the mutator",
             )),
             Verdict::Uncounted => Err(in_use(
                 "there are immortal or sticky objects, of which nobody counts who refers to them: detach the mutator, or destroy it unchecked",

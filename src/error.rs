@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NotAlone,
     /// The mutator has gone.
     Detached,
+    /// A collection of the mutator is running further up the call stack.
+    Busy,
 }
 
 impl Error {

@@ -423,16 +423,21 @@ impl Cycles {
         // SAFETY: alive, or not freed (1).
         let header = unsafe { header(object) };
         let word = header.word();
-        let is_found = match self.phase.get() {
-            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
-            phase => phase == Phase::Condemn,
-        };
-        if word.colour() == Colour::Condemned || is_found && word.colour() == Colour::Grey {
+        if word.colour() == Colour::Condemned || self.is_found(word) {
             return false;
         }
         self.touched(word);
         header.retain();
         true
+    }
+
+    /// Whether an object that has not died was found to be garbage, and is not condemned yet.
+    pub(crate) fn is_found(&self, word: Word) -> bool {
+        let is_decided = match self.phase.get() {
+            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
+            phase => phase == Phase::Condemn,
+        };
+        is_decided && word.colour() == Colour::Grey
     }
 
     /// A cell of a member has been changed.
@@ -465,6 +470,41 @@ impl Cycles {
         // If it was one of those that wait, the next trial frees it.
         self.news.set(self.news.get() + 1);
         self.touched(word);
+    }
+
+    // ---- what a check of the whole heap looks at ----
+
+    /// The objects in the set of candidates.
+    pub(crate) fn each_candidate(&self, visit: &mut dyn FnMut(NonNull<Object>)) {
+        let (mut place, mut left) = (self.candidates.newest(), Candidates::PLACES);
+        while let Some((object, next, rest)) = self.candidates.next(place, left) {
+            visit(object);
+            (place, left) = (next, rest);
+        }
+    }
+
+    /// Members that are garbage and not on the queue, save the one in the drain's hand. `visit` is told from which slot on an object owns its
+    /// references.
+    pub(super) fn each_dead(
+        &self,
+        in_hand: Option<NonNull<Object>>,
+        visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
+    ) {
+        let phase = self.phase.get();
+        for list in [&self.members, &self.waiting] {
+            let list = list.borrow();
+            for index in 0..list.len() {
+                let object = list.get(index);
+                // SAFETY: by MEMBERS not freed.
+                let word = unsafe { header(object) }.word();
+                let is_apart = phase == Phase::HandOver || phase == Phase::TakeApart && index < self.at.get();
+                if word.is_husk() {
+                    visit(object, None);
+                } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
+                    visit(object, (!is_apart).then_some(0));
+                }
+            }
+        }
     }
 
     // ---- what the drain does ----
@@ -1033,7 +1073,7 @@ struct Marking<'a, M> {
 }
 
 impl<M: Memory> Look for Marking<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         let cycles = self.cycles;
         // SAFETY: not freed (1).
         let header = unsafe { header(child) };
@@ -1099,7 +1139,7 @@ struct Scanning<'a, M> {
 }
 
 impl<M: Memory> Look for Scanning<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         // SAFETY: not freed (1).
         let header = unsafe { header(child) };
         let word = header.word();

@@ -29,10 +29,12 @@ pub use size::counted_bytes;
 pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use budget::Meter;
+pub(crate) use candidates::spread;
 pub(crate) use cycles::Cycles;
 pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::Quick;
-pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
+pub(crate) use object::{Colour, Death, OBJECT_ALIGN, Word, addressable};
 pub(crate) use pacer::Pacer;
 pub(crate) use pending::{Large, Memory, Pending, Route, Search};
 pub(crate) use size::{SMALL, counted};
+pub(crate) use trace::Look;

@@ -5,7 +5,7 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::{Managed, OBJECT_ALIGN, Object, Quick, Slots, TypeInfo, TypeKey};
+use crate::deferred::{Managed, OBJECT_ALIGN, Object, Quick, Slots, TypeInfo, TypeKey, Word};
 
 /// The type of a block that an object is being made in.
 enum Unfinished {}
@@ -99,6 +99,17 @@ pub(super) unsafe fn unshift(object: NonNull<u8>) -> NonNull<u8> {
     unsafe { object.sub(offset) }
 }
 
+/// What a block of the objects' heap holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    /// An object that lives.
+    Live(NonNull<Object>),
+    /// One that is dead, or was found to be garbage.
+    Over(NonNull<Object>),
+    /// None yet: it is being made.
+    Unfinished,
+}
+
 /// The types of the marks, looked up once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marks {
@@ -111,20 +122,17 @@ impl Marks {
         Marks { unfinished: TypeKey::of::<Unfinished>(), shifted: TypeKey::of::<Shifted>() }
     }
 
-    /// The object in a block, if there is one that lives.
+    /// What is in a block.
     ///
     /// # Safety
     /// 1. `block` is a block in use of an objects' heap, and as OBJECTS has it.
     #[inline(always)]
-    pub(super) unsafe fn live_object(&self, block: NonNull<u8>) -> Option<NonNull<Object>> {
+    pub(super) unsafe fn content(&self, block: NonNull<u8>) -> Content {
         let object = block.cast::<Object>();
         // SAFETY: begins with a word (1).
         let word = unsafe { object.as_ref() }.word();
-        if word.is_over() || word.key() == self.unfinished {
-            return None;
-        }
         if word.key() != self.shifted {
-            return Some(object);
+            return self.content_of(object, word);
         }
         // SAFETY: written by `shift`.
         let shift = unsafe { block.cast::<Shift>().as_ref() };
@@ -132,6 +140,17 @@ impl Marks {
         let object = unsafe { block.add(shift.offset) }.cast::<Object>();
         // SAFETY: as for the block: a word, and not that of a shifted object.
         let word = unsafe { object.as_ref() }.word();
-        (!word.is_over() && word.key() != self.unfinished).then_some(object)
+        self.content_of(object, word)
+    }
+
+    #[inline(always)]
+    fn content_of(&self, object: NonNull<Object>, word: Word) -> Content {
+        if word.is_over() {
+            Content::Over(object)
+        } else if word.key() == self.unfinished {
+            Content::Unfinished
+        } else {
+            Content::Live(object)
+        }
     }
 }

@@ -4,6 +4,7 @@ mod census;
 #[cfg(test)]
 mod engine_blocks;
 mod global;
+mod graph;
 mod handle;
 mod heap;
 #[cfg(feature = "allocator_api2")]
@@ -22,8 +23,10 @@ mod seqlock;
 mod setup;
 mod state;
 mod subscribers;
+mod survey;
 mod tail;
 mod thread;
+mod verify;
 mod walk;
 mod wall;
 mod watch;
@@ -41,7 +44,9 @@ pub use mutator::{Detached, Mutator};
 pub use pressure::{Pressure, PressureLevel};
 pub use setup::{Attach, Builder, Latency, Runtime};
 pub use subscribers::{Subscription, When};
+pub use survey::Survey;
 pub use tail::{GrowError, Tail};
 pub(crate) use thread::cell_changed;
+pub use verify::{Counted, Place, Problem, Verified};
 pub use wall::Walls;
 pub use watch::Watch;

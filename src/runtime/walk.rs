@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::engine::{self, FoundPage, WalkPlace};
 
 use super::heap::Heap;
-use super::mark::Marks;
+use super::mark::{Content, Marks};
 use super::state::State;
 
 /// At most so many pages are looked for at once: not more than the budget has units.
@@ -34,8 +34,8 @@ impl Walk {
         Walk { place: WalkPlace::default(), marks: Marks::new() }
     }
 
-    /// Goes on, for as long as the meter admits, and calls `visit` for each live object, which says how many bytes it has. A page is
-    /// passed whole: at most the blocks of one page more than the meter admits.
+    /// Goes on, for as long as the meter admits, and calls `visit` with what is in each block, which says how many bytes of objects
+    /// it counts for. A page is passed whole: at most the blocks of one page more than the meter admits.
     ///
     /// # Errors
     /// [`ErrorKind::EngineMismatch`], [`ErrorKind::Refused`]. The walk is where it was, and can be taken up.
@@ -47,7 +47,7 @@ impl Walk {
         &mut self,
         heap: &Heap,
         meter: &mut Meter,
-        mut visit: impl FnMut(NonNull<Object>) -> u64,
+        mut visit: impl FnMut(Content) -> u64,
     ) -> Result<Stop, Error> {
         let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
         // What is kept at hand is in use for the engine, and no object.
@@ -72,9 +72,7 @@ impl Walk {
                 let mut bytes = 0;
                 let mut visit_block = |block| {
                     // SAFETY: in use, and by OBJECTS begins with a word (2).
-                    if let Some(object) = unsafe { self.marks.live_object(block) } {
-                        bytes += visit(object);
-                    }
+                    bytes += visit(unsafe { self.marks.content(block) });
                 };
                 // SAFETY: found just now (1); only this thread frees objects.
                 let blocks = unsafe { engine::walk_page(*page, &mut visit_block) };
@@ -107,7 +105,7 @@ fn sampled() -> Error {
 }
 
 impl State {
-    /// Goes on with a walk over this state's objects: see [`Walk::go_on`].
+    /// Goes on with a walk over this state's live objects: see [`Walk::go_on`].
     ///
     /// # Errors
     /// As there.
@@ -118,7 +116,28 @@ impl State {
         &self,
         walk: &mut Walk,
         budget: Budget,
-        visit: impl FnMut(NonNull<Object>) -> u64,
+        mut visit: impl FnMut(NonNull<Object>) -> u64,
+    ) -> Result<Stop, Error> {
+        let visit = |content| match content {
+            Content::Live(object) => visit(object),
+            Content::Over(_) | Content::Unfinished => 0,
+        };
+        // SAFETY: handed on (1).
+        unsafe { self.walk_blocks(walk, budget, visit) }
+    }
+
+    /// The same over all blocks of the objects' heap that are in use.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// 1. As for `walk`.
+    pub(super) unsafe fn walk_blocks(
+        &self,
+        walk: &mut Walk,
+        budget: Budget,
+        visit: impl FnMut(Content) -> u64,
     ) -> Result<Stop, Error> {
         if self.is_collecting() {
             return Ok(Stop::Busy);

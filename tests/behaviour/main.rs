@@ -22,6 +22,7 @@ mod sizes;
 mod space;
 mod tails;
 mod threads;
+mod verify;
 mod watch;
 
 /// By how much sizes are divided under tools that run a hundred times slower: `--cfg small_tests`.

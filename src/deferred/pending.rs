@@ -425,6 +425,12 @@ impl Pending {
         self.cycles.each_dead(in_hand, visit);
     }
 
+    /// Keeps every drain and every search from beginning, from one call to the next. None is running.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        debug_assert!(self.draining.get() != is_held);
+        self.draining.set(is_held);
+    }
+
     /// Works the queue off for as long as `meter` admits.
     ///
     /// Panics of user code pass through, and the drain can be resumed after them. Does nothing within another drain.

@@ -59,6 +59,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// References that were not found in objects: somebody holds them outside, or where nothing could be looked into.
+    pub(super) fn outside(&self) -> u32 {
+        self.count.map_or(0, |count| count.saturating_sub(self.found))
+    }
+
     pub(super) fn name(&self) -> &'static str {
         self.key.info().name()
     }

@@ -13,12 +13,14 @@ mod handlers;
 mod handles;
 mod inside;
 mod interrupt;
+mod leaks;
 mod limits;
 mod lost;
 #[path = "../../fuzz/objects/mod.rs"]
 mod objects;
 mod orders;
 mod sizes;
+mod snapshot;
 mod space;
 mod tails;
 mod threads;

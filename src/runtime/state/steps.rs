@@ -97,6 +97,13 @@ impl State {
         self.on_beat.call(|due| due.on(beat.number), run, |handler| self.drop_guarded(handler));
     }
 
+    /// Frees what has died while nothing was to be freed, if what dies is to be freed at once.
+    pub(in crate::runtime) fn catch_up(&self) {
+        if self.retires_now.get() && self.pending.has_work() {
+            self.step(Cause::Death, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        }
+    }
+
     /// Drains, and takes note of it. Returns at once when a drain is already running.
     pub(in crate::runtime) fn step(&self, cause: Cause, budget: Budget, meter: Meter, large: Large) -> Progress {
         // Whoever asks for it, and the last one, get all that is garbage. What allocation pays for is what is known to be dead.

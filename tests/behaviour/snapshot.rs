@@ -9,7 +9,7 @@ use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::{
     Budget, ErrorKind, Mutator, Names, ObjectKind, Pacing, Ref, Runtime, Tail, Trace, Untyped, raw,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::SCALE;
 
@@ -466,4 +466,58 @@ fn what_is_not_looked_into_has_the_name_of_its_type() {
     assert_eq!(read.of("Knot of closed").count(), 0);
     assert_eq!(read.below("").len(), 3);
     drop(closed);
+}
+
+/// For `ci/heapsnapshot.sh`: writes snapshots, and beside each what a census has counted.
+#[test]
+#[ignore = "needs a folder in MIMALLOC_RUNTIME_SNAPSHOTS, and a reader of what it writes there"]
+fn snapshots_for_chromium() {
+    let folder = std::path::PathBuf::from(std::env::var_os("MIMALLOC_RUNTIME_SNAPSHOTS").unwrap());
+    let mutator = attach();
+    let write = |name: &str, counted: Value, snapshot: Vec<u8>| {
+        std::fs::write(folder.join(format!("{name}.json")), counted.to_string()).unwrap();
+        std::fs::write(folder.join(format!("{name}.heapsnapshot")), snapshot).unwrap();
+    };
+    let mut roots = Vec::new();
+    for name in ["empty", "some", "garbage"] {
+        let mut census = mutator.census();
+        census.step(Budget::Unbounded).unwrap();
+        let classes: serde_json::Map<_, _> = census
+            .types()
+            .map(|found| (found.name.to_owned(), json!([found.live.objects, found.live.bytes])))
+            .collect();
+        let (nodes, bytes) = (census.total().objects + NO_OBJECTS, census.total().bytes);
+        let counted = json!({ "nodes": nodes, "bytes": bytes, "classes": classes });
+        write(name, counted, snapshot(&mutator, &roots, &mut ()));
+        if name == "empty" {
+            roots = random_heap(&mutator);
+        } else {
+            roots.truncate(1);
+        }
+    }
+    // A few with names, and all references between them.
+    roots.clear();
+    mutator.collect(Budget::Unbounded);
+    let [one, two] = ["one", "\"zwei\" <ö>\n"].map(|text| named(&mutator, text));
+    tie(&one, &two);
+    tie(&two, &one);
+    tie(&two, &two);
+    let roots = [Ref::erase(one)];
+    drop(two);
+    let bytes = mutator.metrics().live.now.bytes;
+    let size = bytes / 2 - 64;
+    let [one, two] = ["Knot of one", "Knot of \"zwei\" <ö>\n"];
+    let edges = json!([
+        [one, "slot \"0\"", "one"],
+        [one, "1", two],
+        [two, "slot \"0\"", "\"zwei\" <ö>\n"],
+        [two, "1", one],
+        [two, "slot \"2\"", two]
+    ]);
+    let classes = json!({ "Function": [2, 2 * 64], "(string)": [2, 2 * size] });
+    write(
+        "named",
+        json!({ "nodes": 7, "bytes": bytes, "classes": classes, "edges": edges }),
+        snapshot(&mutator, &roots, &mut Texts),
+    );
 }

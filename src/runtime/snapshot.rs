@@ -44,7 +44,7 @@ pub enum ObjectKind {
     /// An object of a class, which its name is: those of one name are shown together.
     #[default]
     Object,
-    /// An array.
+    /// Storage, such as an array. The tools count its bytes as those of the object that refers to it, if there is one alone.
     Array,
     /// A string, of which the name is the text, or its beginning.
     String,

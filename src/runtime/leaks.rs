@@ -125,7 +125,7 @@ impl Survey<'_> {
     /// As [`verify`](Survey::verify).
     ///
     /// # Cost
-    /// **Not bounded**: some 200 ns an object, and 40 a reference.
+    /// **Not bounded**: as [`verify`](Survey::verify).
     pub fn leaks(self) -> Result<Leaks, Error> {
         let graph = self.gather()?;
         aside(|| leaks(&graph))
@@ -255,18 +255,24 @@ impl fmt::Display for RetainingPath {
     }
 }
 
+/// Objects and bytes in words.
+struct Amount(Tally);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { objects, bytes } = self.0;
+        write!(f, "{objects} object{}, {bytes} bytes", if objects == 1 { "" } else { "s" })
+    }
+}
+
 impl fmt::Display for Leaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = |live: Tally| {
-            let s = |count| if count == 1 { "" } else { "s" };
-            format!("{} object{}, {} byte{}", live.objects, s(live.objects), live.bytes, s(live.bytes))
-        };
         if self.total.objects == 0 {
             return f.write_str("nothing lives\n");
         }
-        writeln!(f, "{} live", counted(self.total))?;
+        writeln!(f, "{} live", Amount(self.total))?;
         for leaked in &self.types {
-            write!(f, "{}: {}", counted(leaked.live), leaked.name)?;
+            write!(f, "{}: {}", Amount(leaked.live), leaked.name)?;
             match (leaked.held, leaked.cyclic) {
                 (0, 0) => writeln!(f)?,
                 (held, 0) => writeln!(f, " ({held} held outside)")?,

@@ -13,6 +13,7 @@ Usage: layers [OPTIONS]
   --check       check what must hold to the instruction, instead of printing the table
   --json        one JSON object a line, instead of the table
   --walk        how long a walk over the objects of a heap takes, instead of the table
+  --survey      how long a look at all objects of a heap takes, instead of the table
   --help        this text
 ";
 
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Check,
     /// Print how long a walk takes.
     Walk,
+    /// Print how long a survey takes.
+    Survey,
     /// So many pairs, in this process: how the program calls itself under valgrind.
     Child(Scene, u64),
 }
@@ -35,13 +38,14 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn from_environment() -> Result<Command, lexopt::Error> {
         let mut parser = Parser::from_env();
-        let (mut beats, mut json, mut check, mut walk) = (1000, false, false, false);
+        let (mut beats, mut json, mut check, mut walk, mut survey) = (1000, false, false, false, false);
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("beats") => beats = parser.value()?.parse_with(at_least_one)?,
                 Arg::Long("check") => check = true,
                 Arg::Long("json") => json = true,
                 Arg::Long("walk") => walk = true,
+                Arg::Long("survey") => survey = true,
                 Arg::Long("child") => return child(&mut parser),
                 Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
                 // What `cargo bench` would add.
@@ -49,9 +53,10 @@ impl Command {
                 _ => return Err(argument.unexpected()),
             }
         }
-        Ok(match (check, walk) {
-            (true, _) => Command::Check,
-            (_, true) => Command::Walk,
+        Ok(match (check, walk, survey) {
+            (true, ..) => Command::Check,
+            (_, true, _) => Command::Walk,
+            (.., true) => Command::Survey,
             _ => Command::Count { beats, json },
         })
     }

@@ -9,6 +9,7 @@ mod count;
 mod layer;
 mod pair;
 mod report;
+mod survey;
 mod walk;
 
 use std::error::Error;
@@ -35,6 +36,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Help => print!("{}", arguments::HELP),
         Command::Walk => walk::print()?,
+        Command::Survey => survey::print()?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
         Command::Count { beats, json } => {
             let valgrind = count::valgrind_version()?;

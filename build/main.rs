@@ -53,7 +53,7 @@ fn main() {
 fn heap_walk(include: &Path) {
     let feature = |name| std::env::var_os(name).is_some();
     let mut build = cc::Build::new();
-    build.file("vendor/heap_walk.c").include(include).include(include.join("../src"));
+    build.file("vendor/heap_walk.c").file("vendor/words.c").include(include).include(include.join("../src"));
     if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "msvc") {
         build.cpp(true).std("c++17").flag_if_supported("/Zc:__cplusplus");
     }

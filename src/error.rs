@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Detached,
     /// What is to go is in use: the text says by what.
     InUse,
+    /// A collection of the mutator is running further up the call stack.
+    Busy,
 }
 
 impl Error {

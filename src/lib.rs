@@ -132,6 +132,7 @@
 //! | raw blocks | [`Mutator::allocate`], [`RemoteFree`] |
 //! | Rust's own containers | [`ChargingAlloc`] for all of a program's; `Mutator::heap` and `HeapRef` for those that lie in a mutator's heap |
 //! | watching | [`Mutator::metrics`], [`Metrics`], [`Live`], [`Steps`], [`EngineCalls`]; [`Mutator::observe_steps`], [`Step`], [`Cause`]; [`Mutator::areas`], [`Mutator::engine_stats`] |
+//! | looking for a mistake | [`Mutator::survey`], [`Survey`]: [`Mutator::verify`], [`Verified`], [`Problem`], [`Place`], [`Counted`]; [`Survey::leaks`], [`Leaks`], [`Leaked`], [`RetainingPath`], [`HeldBy`], [`Link`]; [`Survey::write_heap_snapshot`], [`Names`], [`ObjectKind`] |
 //! | watching from other threads | [`Mutator::watch`], [`Watch`]; [`Runtime::metrics`], [`RuntimeMetrics`]; `export`, for the recorders of the `metrics` crate |
 //! | the engine's hook | [`register_deferred_free`], [`Registration`], [`HookCall`] |
 //! | the engine's process-wide side | [`engine`]: options, memory reserved ahead, huge pages, purging, statistics, messages, the heap profiler |
@@ -185,10 +186,11 @@ pub use heartbeat::{Beat, HookCall, Registration, register_deferred_free};
 #[cfg(feature = "allocator_api2")]
 pub use runtime::HeapRef;
 pub use runtime::{
-    Attach, Builder, Cause, Census, ChargingAlloc, DestroyError, Destroyed, Detached, EngineCalls, EphemeronMap,
-    Finalize, FinalizerError, Finalizers, GrowError, Interrupted, Interrupter, Ladder, Latency, Live, Metrics, Mutator,
-    Pressure, PressureLevel, Ref, RemoteFree, Residues, Rung, Runtime, RuntimeMetrics, SizeCount, Step, Steps, Stress,
-    Subscription, Tail, TypeCount, Untyped, Walls, Watch, Weak, WeakSet, When, raw,
+    Attach, Builder, Cause, Census, ChargingAlloc, Counted, DestroyError, Destroyed, Detached, EngineCalls,
+    EphemeronMap, Finalize, FinalizerError, Finalizers, GrowError, HeldBy, Interrupted, Interrupter, Ladder, Latency,
+    Leaked, Leaks, Link, Live, Metrics, Mutator, Names, ObjectKind, Place, Pressure, PressureLevel, Problem, Ref,
+    RemoteFree, Residues, RetainingPath, Rung, Runtime, RuntimeMetrics, SizeCount, Step, Steps, Stress, Subscription,
+    Survey, Tail, TypeCount, Untyped, Verified, Walls, Watch, Weak, WeakSet, When, raw,
 };
 
 #[cfg(feature = "derive")]

@@ -192,3 +192,38 @@ fn objects_need_no_memory_of_rusts() {
     assert_eq!(NTH.replace(0), 1);
     assert!(metrics.freed.objects > 0);
 }
+
+/// Looking at the whole heap takes memory for each object: where that is missing nothing is left of the look.
+#[test]
+fn looking_at_the_heap_says_so() {
+    let _alone = ALONE.lock();
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let mut list = None;
+    for _ in 0..300 {
+        list = mutator.alloc(Link(list)).ok();
+    }
+    let list: Ref<Link> = list.unwrap();
+    // Any error of that kind.
+    let out_of_memory = || {
+        NTH.set(1);
+        mutator.on_beat(When::Every(1), |_, _| {}).unwrap_err()
+    };
+    let missing = [
+        failing(|| {
+            mutator.survey().root(&list).complete().words().verify().map(|found| assert_eq!(found.problems, []))
+        }),
+        failing(|| mutator.survey().root(&list).leaks()),
+        failing(|| {
+            // A writer that needs none.
+            let mut written = [0; 64 << 10];
+            let written = mutator.survey().root(&list).write_heap_snapshot(&mut &mut written[..], &mut ());
+            written.map_err(|error| {
+                assert_eq!((error.kind(), NTH.get()), (std::io::ErrorKind::OutOfMemory, 0), "{error}");
+                out_of_memory()
+            })
+        }),
+    ];
+    assert!(missing.iter().all(|missing| *missing > 5), "{missing:?}");
+    let found = mutator.survey().root(&list).complete().verify().unwrap();
+    assert_eq!((found.problems, found.objects), (vec![], 300));
+}

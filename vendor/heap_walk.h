@@ -25,6 +25,7 @@ bool mimalloc_runtime_walk_is_possible(mi_heap_t* heap, mimalloc_runtime_local_t
 size_t mimalloc_runtime_walk_pages(mi_heap_t* heap, mimalloc_runtime_local_t* local, size_t* place, size_t* looks,
                                    size_t* found, size_t most);
 bool mimalloc_runtime_walk_page(void* page, mi_block_visit_fun* visitor, void* arg);
+void mimalloc_runtime_copy_words(const void* from, size_t* to, size_t count);
 
 #ifdef __cplusplus
 }

@@ -376,7 +376,7 @@ impl Attachments {
     }
 
     /// Calls `visit` with each finalizer that is due, and with its host: all that the queues have a reference to.
-    pub(super) fn each_due(&self, mut visit: impl FnMut(NonNull<Object>)) {
+    pub(crate) fn each_due(&self, mut visit: impl FnMut(NonNull<Object>)) {
         for queue in [&self.due, &self.found] {
             let mut at = queue.first.get();
             while let Some(finalizer) = at {

@@ -37,7 +37,7 @@ struct Tables {
 const LAYOUT: Layout = Layout::new::<Tables>();
 
 /// A hash of an object's address, of which the upper bits are the best.
-pub(super) fn spread(address: usize) -> u64 {
+pub(crate) fn spread(address: usize) -> u64 {
     (address as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 

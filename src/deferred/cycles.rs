@@ -63,7 +63,7 @@ use super::candidates::{Candidates, spread};
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
-use super::trace::{Look, Slots, Tracer};
+use super::trace::{ATTACHED, Look, Slots, Tracer};
 
 /// What stands for the inner references of a condemned object that was given up: it is never freed.
 pub(super) const ABANDONED: u32 = MOST_INNER;
@@ -503,16 +503,21 @@ impl Cycles {
         // SAFETY: alive, or not freed (1).
         let header = unsafe { header(object) };
         let word = header.word();
-        let is_found = match self.phase.get() {
-            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
-            phase => matches!(phase, Phase::Seek | Phase::Spare | Phase::Condemn),
-        };
-        if word.colour() == Colour::Condemned || is_found && word.colour() == Colour::Grey {
+        if word.colour() == Colour::Condemned || self.is_found(word) {
             return false;
         }
         self.touched(word);
         header.retain();
         true
+    }
+
+    /// Whether an object that has not died was found to be garbage, and is not condemned yet.
+    pub(crate) fn is_found(&self, word: Word) -> bool {
+        let is_decided = match self.phase.get() {
+            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
+            phase => matches!(phase, Phase::Seek | Phase::Spare | Phase::Condemn),
+        };
+        is_decided && word.colour() == Colour::Grey
     }
 
     /// A cell is being changed that was to tell a recount of this number, of this search or another one.
@@ -548,6 +553,41 @@ impl Cycles {
         // If it was one of those that wait, the next trial frees it.
         self.news.set(self.news.get() + 1);
         self.touched(word);
+    }
+
+    // ---- what a check of the whole heap looks at ----
+
+    /// The objects in the set of candidates.
+    pub(crate) fn each_candidate(&self, visit: &mut dyn FnMut(NonNull<Object>)) {
+        let (mut place, mut left) = (self.candidates.newest(), Candidates::PLACES);
+        while let Some((object, next, rest)) = self.candidates.next(place, left) {
+            visit(object);
+            (place, left) = (next, rest);
+        }
+    }
+
+    /// Members that are garbage and not on the queue, save the one in the drain's hand. `visit` is told from which slot on an object owns its
+    /// references.
+    pub(super) fn each_dead(
+        &self,
+        in_hand: Option<NonNull<Object>>,
+        visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
+    ) {
+        let phase = self.phase.get();
+        for list in [&self.members, &self.waiting] {
+            let list = list.borrow();
+            for index in 0..list.len() {
+                let object = list.get(index);
+                // SAFETY: by MEMBERS not freed.
+                let word = unsafe { header(object) }.word();
+                let is_apart = phase == Phase::HandOver || phase == Phase::TakeApart && index < self.at.get();
+                if word.is_husk() {
+                    visit(object, None);
+                } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
+                    visit(object, (!is_apart).then_some(0));
+                }
+            }
+        }
     }
 
     // ---- what the drain does ----
@@ -798,7 +838,7 @@ impl Cycles {
             // SAFETY: by MEMBERS not freed.
             for attachment in unsafe { pending.attachments().of(object) }.into_iter().flatten() {
                 // SAFETY: alive by HOSTS.
-                unsafe { look.reference(attachment) }
+                unsafe { look.reference(attachment, ATTACHED) }
             }
         }
         !cut
@@ -1178,7 +1218,7 @@ struct Marking<'a, M> {
 }
 
 impl<M: Memory> Look for Marking<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         let cycles = self.cycles;
         // SAFETY: not freed (1).
         let header = unsafe { header(child) };
@@ -1244,7 +1284,7 @@ struct Scanning<'a, M> {
 }
 
 impl<M: Memory> Look for Scanning<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         // SAFETY: not freed (1).
         let header = unsafe { header(child) };
         let word = header.word();

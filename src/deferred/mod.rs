@@ -32,12 +32,14 @@ pub use trace::{Residue, Slots, Trace, Tracer};
 
 pub(crate) use attached::{Attachment, Link};
 pub(crate) use budget::Meter;
+pub(crate) use candidates::spread;
 pub(crate) use cycles::Cycles;
 pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::{Quick, some_type_has_residue};
 pub(crate) use list::Full;
-pub(crate) use object::{Colour, Death, OBJECT_ALIGN, addressable};
+pub(crate) use object::{Colour, Death, OBJECT_ALIGN, Word, addressable};
 pub(crate) use pacer::Pacer;
 pub(crate) use pending::{Large, Memory, Pending, Route, Search, Struck};
-pub(crate) use reach::{Reach, Verdict, drop_residue};
+pub(crate) use reach::{Reach, Verdict, drop_residue, is_followed_in_place};
 pub(crate) use size::{SMALL, counted};
+pub(crate) use trace::{ATTACHED, Look};

@@ -330,6 +330,12 @@ impl Word {
         if self.count().wrapping_sub(1) < STICKY - 1 { Word(self.0 + 1) } else { self }
     }
 
+    /// One reference less, of several: that it was taken is undone.
+    #[inline(always)]
+    pub(crate) const fn unretained(self) -> Word {
+        if self.count().wrapping_sub(2) < STICKY - 2 { Word(self.0 - 1) } else { self }
+    }
+
     /// One reference less. Only [`CountState::Local`] moves.
     #[inline(always)]
     pub(crate) const fn released(self) -> (Word, Death) {

@@ -575,6 +575,36 @@ impl Pending {
         unsafe { memory.free(object.cast(), bytes, info.align) }
     }
 
+    /// Passes everything that is dead and not freed, save what was given up: objects on the queue and in hand, and those that a trial has
+    /// found. `visit` is told from which slot on an object still owns its references, `None` if it owns none. What is on the queue is only
+    /// followed from an object that `is_queued` says to be one.
+    pub(crate) fn each_dead(
+        &self,
+        is_queued: &mut dyn FnMut(NonNull<Object>) -> bool,
+        visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
+    ) {
+        for (first, owns) in [(self.stack.get(), Some(0)), (self.large.get(), None)] {
+            let mut next = first;
+            while let Some(object) = next.filter(|object| is_queued(*object)) {
+                // SAFETY: an object, as was just said.
+                let word = unsafe { header(object) }.word();
+                visit(object, owns.filter(|_| !word.is_husk()));
+                next = linked(word);
+            }
+        }
+        let in_hand = self.in_hand.get();
+        if let Some(object) = in_hand {
+            visit(object, (self.phase.get() == Phase::Slots).then_some(self.cursor.get()));
+        }
+        self.cycles.each_dead(in_hand, visit);
+    }
+
+    /// Keeps every drain and every search from beginning, from one call to the next. None is running.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        debug_assert!(self.draining.get() != is_held);
+        self.draining.set(is_held);
+    }
+
     /// Works the queue off for as long as `meter` admits.
     ///
     /// Panics of user code pass through, and the drain can be resumed after them. Does nothing within another drain.

@@ -36,7 +36,7 @@ use super::cycles::{Foreign, is_condemned};
 use super::list::List;
 use super::object::{Colour, Object, Word};
 use super::pending::{Memory, Pending, header};
-use super::trace::{Look, Slots, Tracer};
+use super::trace::{ATTACHED, Look, Slots, Tracer};
 
 /// What the sums say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +133,7 @@ impl<'a, M: Memory> Reach<'a, M> {
         let foreign = Foreign::among(pending, *memory);
         let mut look = Adding { sums, closely: *closely, next: None, found, foreign };
         // SAFETY: HOSTS: alive.
-        pending.attachments().each_due(|object| unsafe { look.reference(object) });
+        pending.attachments().each_due(|object| unsafe { look.reference(object, ATTACHED) });
         let mut next = look.next;
         while let Some(object) = next.or_else(|| self.found.pop()) {
             // SAFETY: alive, and its one reference is a finalizer's.
@@ -165,13 +165,13 @@ impl<'a, M: Memory> Reach<'a, M> {
             // SAFETY: of this type, and its value is there (1).
             let kept = unsafe { keeps(object) };
             // SAFETY: alive, as the object owns a reference to it.
-            unsafe { look.reference(kept) }
+            unsafe { look.reference(kept, ATTACHED) }
         }
         if hosts {
             // SAFETY: of this queue, not freed.
             for attachment in unsafe { self.pending.attachments().of(object) }.into_iter().flatten() {
                 // SAFETY: alive by HOSTS.
-                unsafe { look.reference(attachment) }
+                unsafe { look.reference(attachment, ATTACHED) }
             }
         }
         look.next
@@ -197,7 +197,7 @@ impl<'a, M: Memory> Reach<'a, M> {
 }
 
 /// Whether nobody can have borrowed a live object mutably, to go by its header.
-fn is_followed_in_place(word: Word) -> bool {
+pub(crate) fn is_followed_in_place(word: Word) -> bool {
     word.count() != 1 || word.is_buffered() || word.colour() == Colour::Grey || !word.key().was_lent()
 }
 
@@ -212,7 +212,7 @@ struct Adding<'a, M> {
 
 impl<M: Memory> Look for Adding<'_, M> {
     #[inline(always)]
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         if !self.closely {
             self.sums.found += 1;
             return;
@@ -261,7 +261,7 @@ struct Leaving<'a, M> {
 }
 
 impl<M: Memory> Look for Leaving<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
         // SAFETY: not freed (1), and of this thread, as what refers to it.
         if unsafe { self.foreign.has(child) } {
             // SAFETY: the reference is the object's that is being traced, and goes with it (1).

@@ -126,13 +126,16 @@ enum Carry {
     First(Option<NonNull<Object>>),
 }
 
+/// The slot of a reference that the object owns and that is in none of its slots.
+pub(crate) const ATTACHED: usize = usize::MAX;
+
 /// What looks at the references of objects. Runs no code of the user's.
 pub(crate) trait Look {
-    /// A reference, counted and owned by the object that is being traced.
+    /// A reference, counted and owned by the object that is being traced, in the slot of this number.
     ///
     /// # Safety
     /// 1. `child` is an object whose memory has not been freed.
-    unsafe fn reference(&mut self, child: NonNull<Object>);
+    unsafe fn reference(&mut self, child: NonNull<Object>, slot: usize);
 
     /// The number with which changes to what is being traced are to be told from now on, or 0 if they need not be.
     fn watches(&self) -> u32;
@@ -234,7 +237,7 @@ impl<'a> Tracer<'a> {
         let (pending, carry) = match &mut self.visit {
             Visit::GiveUp { pending, carry } => (*pending, carry),
             // SAFETY: the reference is owned, so the object is alive (1).
-            Visit::Look(look) => return unsafe { look.reference(child) },
+            Visit::Look(look) => return unsafe { look.reference(child, self.cursor - 1) },
         };
         // SAFETY: the reference is owned, so the object is alive (1).
         match unsafe { child.as_ref() }.release() {

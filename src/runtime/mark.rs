@@ -5,7 +5,7 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::{Managed, OBJECT_ALIGN, Object, Quick, Slots, TypeInfo, TypeKey};
+use crate::deferred::{Managed, OBJECT_ALIGN, Object, Quick, Slots, TypeInfo, TypeKey, Word};
 
 /// The type of a block that an object is being made in.
 enum Unfinished {}
@@ -101,6 +101,17 @@ pub(super) unsafe fn unshift(object: NonNull<u8>) -> NonNull<u8> {
     unsafe { object.sub(offset) }
 }
 
+/// What a block of the objects' heap holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    /// An object that lives.
+    Live(NonNull<Object>),
+    /// One that is dead, or was found to be garbage.
+    Over(NonNull<Object>),
+    /// None yet: it is being made.
+    Unfinished,
+}
+
 /// The types of the marks, looked up once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marks {
@@ -113,23 +124,35 @@ impl Marks {
         Marks { unfinished: TypeKey::of::<Unfinished>(), shifted: TypeKey::of::<Shifted>() }
     }
 
-    /// The object in a block, alive or dead, if there is one.
+    /// What is in a block.
     ///
     /// # Safety
     /// 1. `block` is a block in use of an objects' heap, and as OBJECTS has it.
     #[inline(always)]
-    pub(super) unsafe fn object(&self, block: NonNull<u8>) -> Option<NonNull<Object>> {
-        let mut object = block.cast::<Object>();
+    pub(super) unsafe fn content(&self, block: NonNull<u8>) -> Content {
+        let object = block.cast::<Object>();
         // SAFETY: begins with a word (1).
-        let mut key = unsafe { object.as_ref() }.word().key();
-        if key == self.shifted {
-            // SAFETY: written by `shift`.
-            let shift = unsafe { block.cast::<Shift>().as_ref() };
-            // SAFETY: within the block.
-            object = unsafe { block.add(shift.offset) }.cast();
-            // SAFETY: as for the block: a word, and not that of a shifted object.
-            key = unsafe { object.as_ref() }.word().key();
+        let word = unsafe { object.as_ref() }.word();
+        if word.key() != self.shifted {
+            return self.content_of(object, word);
         }
-        (key != self.unfinished).then_some(object)
+        // SAFETY: written by `shift`.
+        let shift = unsafe { block.cast::<Shift>().as_ref() };
+        // SAFETY: within the block.
+        let object = unsafe { block.add(shift.offset) }.cast::<Object>();
+        // SAFETY: as for the block: a word, and not that of a shifted object.
+        let word = unsafe { object.as_ref() }.word();
+        self.content_of(object, word)
+    }
+
+    #[inline(always)]
+    fn content_of(&self, object: NonNull<Object>, word: Word) -> Content {
+        if word.is_over() {
+            Content::Over(object)
+        } else if word.key() == self.unfinished {
+            Content::Unfinished
+        } else {
+            Content::Live(object)
+        }
     }
 }

@@ -16,8 +16,8 @@ use super::{Attach, Metrics, Mutator};
 ///   [`collect`](Mutator::collect);
 /// - memory is filled with [`Stress::POISON`] when it is freed: that of objects and raw blocks, also by other threads. No block is kept
 ///   at hand. (The engine links free blocks through their first word, and its `debug` and `secure` builds have patterns of their own.)
-/// - every so many beats what is counted is compared with what lies in the heap. What does not fit comes out of the next safepoint as a
-///   panic.
+/// - every so many beats what is counted is compared with what lies in the heap, and the whole heap is
+///   [verified](Mutator::verify). What does not fit comes out of the next safepoint as a panic.
 ///
 /// What the program itself sees is the same: beats, fuel, limits, and its results. Not the same are the counts of steps and trials, the
 /// order in which objects go, how much memory is held for what is dead, and so when handlers of pressure are called: a unit for an

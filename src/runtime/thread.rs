@@ -283,6 +283,18 @@ fn only() -> Option<NonNull<State>> {
     unsafe { head.as_ref() }.next.get().is_null().then_some(head)
 }
 
+/// Calls `visit` with the other states of the thread, which has `state`. It must not end any.
+pub(super) fn each_other(state: &State, mut visit: impl FnMut(&State)) {
+    let mut at = STATES.get();
+    // SAFETY: by THREAD null or alive.
+    while let Some(other) = unsafe { at.as_ref() } {
+        if !ptr::eq(other, state) {
+            visit(other);
+        }
+        at = other.next.get();
+    }
+}
+
 /// The state that owns `object`: of several isolates on one thread, the engine knows which heap a block is of.
 ///
 /// # Safety

@@ -14,7 +14,7 @@ use crate::sys;
 use crate::sys::engine::{self, FoundPage, WalkPlace};
 
 use super::heap::Heap;
-use super::mark::Marks;
+use super::mark::{Content, Marks};
 use super::state::State;
 
 /// At most so many pages are looked for at once: not more than the budget has units.
@@ -35,8 +35,8 @@ impl Walk {
         Walk { place: WalkPlace::default(), marks: Marks::new() }
     }
 
-    /// Goes on, for as long as the meter admits, and calls `visit` for each block in use, with the object in it if there is one, alive or dead; it says how many
-    /// bytes that counts for. A page is passed whole: at most the blocks of one page more than the meter admits.
+    /// Goes on, for as long as the meter admits, and calls `visit` with each block in use and what is in it, which says how many bytes of
+    /// objects it counts for. A page is passed whole: at most the blocks of one page more than the meter admits.
     ///
     /// # Errors
     /// [`ErrorKind::EngineMismatch`], [`ErrorKind::Refused`]. The walk is where it was, and can be taken up.
@@ -48,7 +48,7 @@ impl Walk {
         &mut self,
         heap: &Heap,
         meter: &mut Meter,
-        mut visit: impl FnMut(NonNull<u8>, Option<NonNull<Object>>) -> u64,
+        mut visit: impl FnMut(NonNull<u8>, Content) -> u64,
     ) -> Result<Stop, Error> {
         let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
         // What is kept at hand is in use for the engine, and no object.
@@ -73,8 +73,8 @@ impl Walk {
                 let mut bytes = 0;
                 let mut visit_block = |block| {
                     // SAFETY: in use, and by OBJECTS begins with a word (2).
-                    let object = unsafe { self.marks.object(block) };
-                    bytes += visit(block, object);
+                    let content = unsafe { self.marks.content(block) };
+                    bytes += visit(block, content);
                 };
                 // SAFETY: found just now (1); only this thread frees objects.
                 let blocks = unsafe { engine::walk_page(*page, &mut visit_block) };
@@ -124,29 +124,38 @@ impl State {
             return Ok(Stop::Busy);
         }
         let mut meter = Meter::new(budget);
-        let visit = |_, object: Option<NonNull<Object>>| match object {
-            // SAFETY: its memory is in use.
-            Some(object) if !unsafe { object.as_ref() }.word().is_over() => visit(object),
-            _ => 0,
+        let visit = |_, content| match content {
+            Content::Live(object) => visit(object),
+            Content::Over(_) | Content::Unfinished => 0,
         };
         // SAFETY: handed on (1); no collection is running.
         unsafe { walk.go_on(&self.heap, &mut meter, visit) }
     }
 
-    /// Visits all objects, alive and dead, that lie in the heap: also those of which only the memory is left.
+    /// Visits all blocks of the objects' heap that are in use, and says what is in each.
     ///
     /// `visit` neither allocates from nor frees into the heap, and does not unwind.
     ///
     /// # Errors
     /// As [`Walk::go_on`]; then some may have been visited.
-    pub(super) fn visit_objects(&self, mut visit: impl FnMut(NonNull<Object>)) -> Result<(), Error> {
-        let mut meter = Meter::new(Budget::Unbounded);
-        let visit = |_, object: Option<NonNull<Object>>| {
-            object.map(&mut visit);
+    pub(super) fn visit_blocks(&self, mut visit: impl FnMut(NonNull<u8>, Content)) -> Result<(), Error> {
+        let visit = |block, content| {
+            visit(block, content);
             0
         };
         // SAFETY: nothing is allocated or freed meanwhile; objects in hand are where they were.
-        unsafe { Walk::new().go_on(&self.heap, &mut meter, visit) }.map(|_| ())
+        unsafe { Walk::new().go_on(&self.heap, &mut Meter::new(Budget::Unbounded), visit) }.map(|_| ())
+    }
+
+    /// Visits all objects, alive and dead: also those of which only the memory is left.
+    ///
+    /// # Errors
+    /// As [`visit_blocks`](State::visit_blocks), and `visit` is under the same rules.
+    pub(super) fn visit_objects(&self, mut visit: impl FnMut(NonNull<Object>)) -> Result<(), Error> {
+        self.visit_blocks(|_, content| match content {
+            Content::Live(object) | Content::Over(object) => visit(object),
+            Content::Unfinished => {}
+        })
     }
 
     /// All blocks of the objects' heap that are in use. `None` if a collection is running, or the heap cannot be walked.
@@ -155,19 +164,17 @@ impl State {
             return None;
         }
         let mut found = Blocks::default();
-        let mut meter = Meter::new(Budget::Unbounded);
-        let visit = |block: NonNull<u8>, object: Option<NonNull<Object>>| {
+        let visited = self.visit_blocks(|block, content| {
             found.blocks += 1;
             // SAFETY: a block of the engine in use.
             found.bytes += unsafe { sys::mi_usable_size(block.as_ptr().cast()) } as u64;
-            // SAFETY: its memory is in use.
-            let word = object.map(|object| unsafe { object.as_ref() }.word());
-            found.moved += u64::from(word.is_some_and(|word| word.is_husk() && word.is_moved()));
-            0
-        };
-        // SAFETY: allocates nothing; no collection is running.
-        unsafe { Walk::new().go_on(&self.heap, &mut meter, visit) }.ok()?;
-        Some(found)
+            if let Content::Over(object) = content {
+                // SAFETY: its memory is in use.
+                let word = unsafe { object.as_ref() }.word();
+                found.moved += u64::from(word.is_husk() && word.is_moved());
+            }
+        });
+        visited.is_ok().then_some(found)
     }
 }
 

@@ -535,6 +535,15 @@ pub(crate) unsafe fn walk_page<V: FnMut(NonNull<u8>)>(page: FoundPage, visit: &m
     visited.then_some(visit.blocks)
 }
 
+/// Copies words of memory of which some may never have been written.
+///
+/// # Safety
+/// 1. `from` lies at a multiple of a word's size, so many words behind it may be read, and nobody writes to them meanwhile.
+pub(crate) unsafe fn copy_words(from: NonNull<usize>, to: &mut [usize]) {
+    // SAFETY: so many words on both sides (1).
+    unsafe { walk::mimalloc_runtime_copy_words(from.as_ptr().cast(), to.as_mut_ptr(), to.len()) }
+}
+
 /// Whether a heap's memory can be tied to a NUMA node.
 pub(crate) fn heaps_have_numa_nodes() -> Result<(), Error> {
     if cfg!(engine = "v3") { Ok(()) } else { Err(unsupported("the NUMA node of a heap")) }

@@ -53,4 +53,6 @@ unsafe extern "C" {
         visitor: Option<mi_block_visit_fun>,
         arg: *mut c_void,
     ) -> bool;
+    /// Copies `count` words. They need not have been written: what they have then is any value.
+    pub(crate) fn mimalloc_runtime_copy_words(from: *const c_void, to: *mut usize, count: usize);
 }

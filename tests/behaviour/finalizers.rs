@@ -564,7 +564,7 @@ fn what_a_finalizer_takes_out_is_not_destroyed() {
     assert_eq!((two.number, two.next.take().unwrap().number), (2, 1));
     drop(two);
     refused.mutator.destroy(10).unwrap();
-    assert_eq!(said(), []);
+    assert_eq!(said(), Vec::<u32>::new());
 }
 
 /// What goes with a finalizer is a part of the object: references in it keep nothing alive that the object would not.

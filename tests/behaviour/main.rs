@@ -17,6 +17,7 @@ mod handlers;
 mod handles;
 mod inside;
 mod interrupt;
+mod leaks;
 mod limits;
 mod lost;
 #[path = "../../fuzz/objects/mod.rs"]
@@ -25,12 +26,14 @@ mod orders;
 #[path = "../../fuzz/program.rs"]
 mod program;
 mod sizes;
+mod snapshot;
 mod space;
 mod stress;
 mod tables;
 mod tails;
 mod threads;
 mod trials;
+mod verify;
 mod watch;
 mod weak;
 

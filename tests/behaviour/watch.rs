@@ -20,7 +20,7 @@ fn check(metrics: &Metrics) {
     let Metrics { allocated, freed, live, pending, abandoned, .. } = *metrics;
     assert_eq!(allocated, sum([freed, live.now, pending.now, abandoned]), "{metrics:?}");
     assert_eq!(metrics.in_use_bytes, metrics.block_bytes + allocated.bytes - freed.bytes, "{metrics:?}");
-    assert_eq!(metrics.steps.count, metrics.steps.by_cause.iter().sum(), "{metrics:?}");
+    assert_eq!(metrics.steps.count, metrics.steps.by_cause.iter().sum::<u64>(), "{metrics:?}");
     assert!(metrics.steps.max_units <= metrics.steps.units, "{metrics:?}");
 }
 
@@ -39,7 +39,7 @@ fn check_sums(sums: &RuntimeMetrics) {
     let RuntimeMetrics { allocated, freed, live, pending, abandoned, .. } = *sums;
     assert_eq!(allocated, sum([freed, live, pending, abandoned]), "{sums:?}");
     assert_eq!(sums.in_use_bytes, sums.block_bytes + allocated.bytes - freed.bytes, "{sums:?}");
-    assert_eq!(sums.steps.count, sums.steps.by_cause.iter().sum(), "{sums:?}");
+    assert_eq!(sums.steps.count, sums.steps.by_cause.iter().sum::<u64>(), "{sums:?}");
 }
 
 /// Objects of several sizes, of which some stay, chains that die, strings and raw blocks.

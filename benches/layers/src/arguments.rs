@@ -17,6 +17,7 @@ Usage: layers [OPTIONS]
   --programs    what the search for garbage cycles costs programs that make none, instead of the table
   --rounds N    rounds of each of these programs that are counted, at least 1 [100000]
   --destroy     how long the end of a full heap takes, instead of the table
+  --survey      how long a look at all objects of a heap takes, instead of the table
   --help        this text
 ";
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Programs(u64),
     /// Print how long the end of a heap takes.
     Destroy,
+    /// Print how long a survey takes.
+    Survey,
     /// So many pairs, in this process: how the program calls itself under valgrind.
     Child(Scene, u64),
     /// So many rounds of a program, likewise.
@@ -46,7 +49,7 @@ impl Command {
     pub(crate) fn from_environment() -> Result<Command, lexopt::Error> {
         let mut parser = Parser::from_env();
         let (mut beats, mut json, mut check, mut walk) = (1000, false, false, false);
-        let mut destroy = false;
+        let (mut destroy, mut survey) = (false, false);
         let (mut programs, mut rounds) = (false, 100_000);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -57,6 +60,7 @@ impl Command {
                 Arg::Long("programs") => programs = true,
                 Arg::Long("rounds") => rounds = parser.value()?.parse_with(at_least_one)?,
                 Arg::Long("destroy") => destroy = true,
+                Arg::Long("survey") => survey = true,
                 Arg::Long("child") => return child(&mut parser),
                 Arg::Long("program") => return program(&mut parser),
                 Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
@@ -65,11 +69,12 @@ impl Command {
                 _ => return Err(argument.unexpected()),
             }
         }
-        Ok(match (check, walk, destroy, programs) {
-            (true, ..) => Command::Check,
-            (_, true, ..) => Command::Walk,
-            (_, _, true, _) => Command::Destroy,
-            (.., true) => Command::Programs(rounds),
+        Ok(match () {
+            () if check => Command::Check,
+            () if walk => Command::Walk,
+            () if destroy => Command::Destroy,
+            () if survey => Command::Survey,
+            () if programs => Command::Programs(rounds),
             _ => Command::Count { beats, json },
         })
     }

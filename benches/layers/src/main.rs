@@ -12,6 +12,7 @@ mod overhead;
 mod pair;
 mod program;
 mod report;
+mod survey;
 mod walk;
 
 use std::error::Error;
@@ -40,6 +41,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Walk => walk::print()?,
         Command::Programs(rounds) => overhead::print(rounds)?,
         Command::Destroy => destroy::print()?,
+        Command::Survey => survey::print()?,
         Command::Child(scene, pairs) => pair::run(scene, pairs)?,
         Command::Program(program, types, rounds) => program.run(types, rounds)?,
         Command::Count { beats, json } => {

@@ -18,6 +18,7 @@ mod heap;
 mod intern;
 pub mod machine;
 mod meter;
+mod names;
 mod natives;
 mod number;
 mod object;

@@ -22,9 +22,9 @@ use mimalloc_runtime::ErrorKind;
 
 use ctrl_c::CtrlC;
 use exit::Exit;
-use options::{Command, HELP, MetricsFormat, Options, Program};
+use options::{Command, HELP, Looks, MetricsFormat, Options, Program};
 use repl::Broken;
-use report::{Figures, Recorder};
+use report::{Census, Figures, Recorder};
 use stdin::LineByLine;
 
 fn main() -> ExitCode {
@@ -84,10 +84,42 @@ fn run(options: Options) -> Exit {
     };
 
     let exit = execute(&mut machine, source.as_deref());
-    let Some(recorder) = recorder else { return exit };
-    let steps = recorder.finish(machine.mutator());
-    let figures = Figures { name, pacing: options.pacing, steps, end: machine.shutdown() };
+    let steps = recorder.map(|recorder| recorder.finish(machine.mutator()));
+    let exit = exit.then(look(&machine, &options.looks));
+    if steps.is_none() && !options.looks.leaks {
+        return exit;
+    }
+    let mutator = machine.end();
+    let exit = if options.looks.leaks { exit.then(tell(mutator.survey().leaks())) } else { exit };
+    let Some(steps) = steps else { return exit };
+    let figures = Figures { name, pacing: options.pacing, steps, end: mutator.metrics() };
     exit.then(report(&figures, options.metrics, options.pauses.as_deref()))
+}
+
+/// Looks at what a program that has ended has left in its globals.
+fn look(machine: &Machine, looks: &Looks) -> Exit {
+    let counted = if looks.census { tell(Census::of(machine.mutator())) } else { Exit::Success };
+    counted.then(match &looks.snapshot {
+        None => Exit::Success,
+        Some(path) => match fs::File::create(path).and_then(|mut file| machine.write_heap_snapshot(&mut file)) {
+            Ok(()) => Exit::Success,
+            Err(error) => unwritable(&format!("\"{}\"", path.display()), error),
+        },
+    })
+}
+
+/// Writes a report to standard error.
+fn tell(report: Result<impl Display, mimalloc_runtime::Error>) -> Exit {
+    match report {
+        Ok(report) => match write!(io::stderr().lock(), "{report}") {
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Io,
+        },
+        Err(error) => {
+            say(format_args!("Could not look at the heap: {error}."));
+            Exit::Failed
+        }
+    }
 }
 
 /// Runs a script, or without one the prompt, on the process's own streams.

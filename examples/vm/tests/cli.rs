@@ -4,6 +4,8 @@
 mod command;
 #[path = "cli/heap_limit.rs"]
 mod heap_limit;
+#[path = "cli/looks.rs"]
+mod looks;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/streams.rs"]
@@ -40,6 +42,8 @@ fn wrong_use_is_explained() {
         (&["--heap-limit=0:walled"], "at least 1"),
         (&["--stress", "--eager"], "exclude"),
         (&["--disassemble"], "script"),
+        (&["--disassemble", "--leaks", "a.lox"], "could look at"),
+        (&["--heap-snapshot=a", "--pauses=a"], "the same file"),
     ] {
         let run = Lox::with(arguments).run();
         assert_eq!((run.code, run.stdout.as_str()), (64, ""), "{arguments:?}");

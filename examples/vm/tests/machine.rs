@@ -39,6 +39,9 @@ fn interpret(machine: &mut Machine, source: &str) -> (Result<(), InterpretError>
 fn run_paced(source: &str, pacing: Pacing) -> Run {
     let mut machine = machine(pacing);
     let (result, out, err) = interpret(&mut machine, source);
+    // No count is more or less than there are references, of which the machine knows all.
+    let found = machine.verify().unwrap();
+    assert_eq!((&found.problems[..], found.busy, found.closed), (&[][..], 0, 0));
     Run { result, out, err, metrics: machine.shutdown() }
 }
 

@@ -14,7 +14,7 @@ use crate::runtime::words::Shown;
 use super::State;
 
 impl State {
-    pub(super) fn live(&self) -> Tally {
+    pub(in crate::runtime) fn live(&self) -> Tally {
         let gone = [self.pending.freed(), self.pending.tally(), self.pending.abandoned()];
         let allocated = self.allocated.get();
         Tally {

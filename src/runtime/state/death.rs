@@ -168,6 +168,7 @@ impl State {
         if self.pending.large().objects > 0 {
             self.pacer.charge(bytes);
         }
+        self.pay_for_search(bytes);
         self.sample(0);
         self.grant(true);
     }

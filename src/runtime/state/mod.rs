@@ -194,6 +194,16 @@ impl State {
         }
     }
 
+    /// Calls a `trace`, which looks. False if it has panicked: that is kept as the others are.
+    pub(super) fn looked(&self, trace: impl FnOnce()) -> bool {
+        self.caught(trace) == Outcome::Returned
+    }
+
+    /// The queue of the dead.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
     /// Drops something of the user's.
     fn drop_guarded<T>(&self, value: T) {
         self.guarded(|| drop(value));

@@ -21,16 +21,16 @@ impl State {
     pub(super) fn poll(&self, coming: u64) -> bool {
         if self.polling.replace(true) {
             // An allocation by a handler or a drop that this poll has called: it is charged, and pays later.
-            self.pacer.charge(self.clock.settle());
+            let bytes = self.clock.settle();
+            self.pacer.charge(bytes);
+            self.pay_for_search(bytes);
             return self.admit(coming);
         }
         let bytes = self.clock.settle();
         self.sample(coming);
         self.look_at_pressure();
         self.pacer.charge(bytes);
-        if self.pending.cycles().pay(bytes, self.live().bytes) {
-            self.interrupts.raise_news();
-        }
+        self.pay_for_search(bytes);
         let beat = self.clock.beat();
         let cause = match beat {
             None => Cause::Installment,
@@ -86,7 +86,16 @@ impl State {
         if pending {
             self.pacer.charge(bytes);
         }
+        self.pay_for_search(bytes);
         self.grant(pending);
+    }
+
+    /// So many bytes were charged, of which the search for garbage cycles has its part: wherever the clock is settled, or it would not
+    /// get on in a program whose objects die all the time.
+    pub(super) fn pay_for_search(&self, bytes: u64) {
+        if self.pending.cycles().pay(bytes, self.live().bytes) {
+            self.interrupts.raise_news();
+        }
     }
 
     /// The mutator was detached by what a poll has called. That can only be where the allocation came through a handle of the
@@ -103,6 +112,13 @@ impl State {
         let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
         let run = |handler: &mut BeatHandler| _ = self.guarded(|| handler(&mutator, beat));
         self.on_beat.call(|due| due.on(beat.number), run, |handler| self.drop_guarded(handler));
+    }
+
+    /// Frees what has died while nothing was to be freed, if what dies is to be freed at once.
+    pub(in crate::runtime) fn catch_up(&self) {
+        if self.retires_now.get() && self.pending.has_work() {
+            self.step(Cause::Death, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        }
     }
 
     /// Drains, and takes note of it. Returns at once when a drain is already running.

@@ -1,8 +1,11 @@
 //! What a state does under stress ([`Stress`]) and not otherwise.
 
+use core::ptr::NonNull;
+
 use crate::deferred::{Budget, Large, Meter};
 use crate::heartbeat::Beat;
 use crate::runtime::metrics::Cause;
+use crate::runtime::mutator::Mutator;
 use crate::runtime::stress::Stress;
 
 use super::State;
@@ -43,8 +46,23 @@ impl State {
         if !self.stress.is_some_and(|stress| stress.verifies_at(beat.number, beat.passed)) {
             return;
         }
-        if let Err(problem) = self.compare_counts() {
+        let found = self.compare_counts().and_then(|()| self.verify());
+        if let Err(problem) = found {
             self.keep_panic(Box::new(problem));
+        }
+    }
+
+    /// Whether counts are as the graph says ([`Mutator::verify`]). Nothing is said where that cannot be asked: within a collection, or without
+    /// memory for the graph.
+    fn verify(&self) -> Result<(), String> {
+        // SAFETY: this state, which a poll is running on and so is alive.
+        let mutator = unsafe { Mutator::borrowed(NonNull::from(self)) };
+        match mutator.verify() {
+            Ok(verified) if !verified.problems.is_empty() => {
+                let problems: Vec<String> = verified.problems.iter().map(ToString::to_string).collect();
+                Err(problems.join("; "))
+            }
+            _ => Ok(()),
         }
     }
 

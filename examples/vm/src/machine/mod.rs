@@ -16,6 +16,7 @@ mod reserve;
 mod run;
 mod stack;
 mod state;
+mod survey;
 mod upvalues;
 
 use std::fmt;
@@ -222,15 +223,20 @@ impl Machine {
         self.reserve.restore(self.state.heap.mutator());
     }
 
-    /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once.
+    /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once. Its mutator is left.
     ///
-    /// The result counts what there was. Objects that are still live refer to each other in cycles.
-    pub fn shutdown(self) -> Metrics {
+    /// Objects that still live then have leaked.
+    pub fn end(self) -> Mutator {
         let Machine { frames, reserve, state, .. } = self;
         drop((frames, reserve));
         let mutator = state.into_mutator();
         mutator.collect(Budget::Unbounded);
-        mutator.metrics()
+        mutator
+    }
+
+    /// [Ends](Machine::end) the machine. The result counts what there was.
+    pub fn shutdown(self) -> Metrics {
+        self.end().metrics()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Captured variables that still stand on the stack.
 
-use mimalloc_runtime::{Mutator, OutOfMemory, Ref};
+use mimalloc_runtime::{Mutator, OutOfMemory, Ref, Survey};
 
 use crate::object::Upvalue;
 use crate::value::Value;
@@ -38,6 +38,11 @@ impl OpenUpvalues {
                 upvalue.close(std::mem::take(&mut stack[slot]));
             }
         }
+    }
+
+    /// Tells of the references that it holds.
+    pub(super) fn roots<'a>(&'a self, survey: Survey<'a>) -> Survey<'a> {
+        self.0.iter().fold(survey, Survey::root)
     }
 
     /// The place of the first upvalue whose slot is `slot` or higher. What is looked for stands near the end.

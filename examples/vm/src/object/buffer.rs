@@ -31,6 +31,11 @@ impl<E: Trace + Default> Buffer<E> {
         Ok(Buffer { tail: Some(tail) })
     }
 
+    /// The tail object, if there is one.
+    pub(crate) fn storage(&self) -> Option<&Ref<Tail<usize, E>>> {
+        self.tail.as_ref()
+    }
+
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.tail.as_ref().map_or(0, |tail| *tail.head())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use mimalloc_runtime::{Mutator, Object, OutOfMemory, Ref, Tail, Trace};
+use mimalloc_runtime::{Mutator, Object, OutOfMemory, Ref, Tail, Trace, Untyped};
 
 use crate::halves::Halves;
 use crate::intern::{Interner, Node};
@@ -66,7 +66,13 @@ impl Str {
     /// The string, if the value is one.
     #[inline(always)]
     pub(crate) fn of(value: &Value) -> Option<&Str> {
-        let text: &Ref<Text> = value.as_ref()?;
+        Str::of_object(value.as_object()?)
+    }
+
+    /// The string, if the object is one.
+    #[inline(always)]
+    pub(crate) fn of_object(object: &Ref<Untyped>) -> Option<&Str> {
+        let text: &Ref<Text> = Ref::downcast_ref(object)?;
         // SAFETY: a `Str` is transparent around this handle.
         Some(unsafe { &*ptr::from_ref(text).cast::<Str>() })
     }

@@ -10,7 +10,7 @@
 
 use std::cell::Cell;
 
-use mimalloc_runtime::{Mutator, OutOfMemory, Ref, Tail, Trace};
+use mimalloc_runtime::{Mutator, OutOfMemory, Ref, Survey, Tail, Trace, Untyped};
 
 use super::Buffer;
 use crate::hash;
@@ -58,6 +58,35 @@ impl Default for Buffer<Entry> {
 }
 
 impl Table {
+    /// Tells of the references that it holds outside of objects.
+    pub(crate) fn roots<'a>(&'a self, mut survey: Survey<'a>) -> Survey<'a> {
+        if let Some(entries) = self.entries.storage() {
+            survey = survey.root(entries);
+        }
+        if let Some(index) = &self.index {
+            survey = survey.root(index);
+        }
+        survey
+    }
+
+    /// What the object is of a table, if it is a part of one.
+    pub(crate) fn storage_name(object: &Ref<Untyped>) -> Option<&'static str> {
+        if Ref::is::<Tail<usize, Entry>>(object) {
+            Some("entries")
+        } else if Ref::is::<Tail<(), u32>>(object) {
+            Some("index")
+        } else {
+            None
+        }
+    }
+
+    /// The key that a slot of a table's entries is about, and whether it holds the key itself.
+    pub(crate) fn key_of_slot(object: &Ref<Untyped>, slot: usize) -> Option<(&Value, bool)> {
+        let entries = Ref::downcast_ref::<Tail<usize, Entry>>(object)?;
+        let entry = entries.items().get(slot / 2)?;
+        Some((&entry.key, slot % 2 == 0))
+    }
+
     /// How many keys it has.
     pub(crate) fn len(&self) -> usize {
         self.live

@@ -27,6 +27,13 @@ What to report when the program has ended:
   --metrics[=FORMAT]    What memory management did, on standard error: `text`,
                         the default, or `json`, one object on the last line.
   --pauses FILE.svg     A drawing of how long steps took and of memory in use.
+  --census              What lives before the globals go, by type and size, on
+                        standard error.
+  --heap-snapshot FILE  The same, each object and what it refers to, for the
+                        Memory panel of Chromium's developer tools. They want
+                        a name that ends in .heapsnapshot.
+  --leaks               What lives when all that can be is freed, and what
+                        keeps it alive, on standard error: normally nothing.
 
 How dead objects are freed:
   --pause-cap CAP       The most that one step may do: a time (100us), an amount
@@ -100,6 +107,19 @@ pub(crate) struct Options {
     pub(crate) metrics: Option<MetricsFormat>,
     /// Where to draw the pauses.
     pub(crate) pauses: Option<PathBuf>,
+    /// What to look at in the heap.
+    pub(crate) looks: Looks,
+}
+
+/// What to look at in the heap when the program has ended.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Looks {
+    /// Whether to count what lives.
+    pub(crate) census: bool,
+    /// Where to write a heap snapshot.
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Whether to report what is left at the end.
+    pub(crate) leaks: bool,
 }
 
 /// Where the program comes from.
@@ -140,6 +160,7 @@ impl Command {
         let mut heap_limit = None;
         let mut metrics = None;
         let mut pauses = None;
+        let mut looks = Looks::default();
         let mut program = Program::Prompt;
 
         while let Some(argument) = parser.next()? {
@@ -149,6 +170,9 @@ impl Command {
                 Long("disassemble") => disassemble = true,
                 Long("metrics") => metrics = Some(metrics_format(parser.optional_value())?),
                 Long("pauses") => pauses = Some(path(parser.value()?)?),
+                Long("census") => looks.census = true,
+                Long("heap-snapshot") => looks.snapshot = Some(path(parser.value()?)?),
+                Long("leaks") => looks.leaks = true,
                 Long("pause-cap") => freeing.pause_cap = Some(quantity::pause_cap(&parser.value()?.string()?)?),
                 Long("ratio") => freeing.ratio = Some(quantity::ratio(&parser.value()?.string()?)?),
                 Long("installment") => freeing.installment = Some(quantity::size(&parser.value()?.string()?)?),
@@ -173,12 +197,18 @@ impl Command {
                 Program::Script { .. } if metrics.is_some() || pauses.is_some() => {
                     Err(UsageError::new("--disassemble runs nothing that --metrics or --pauses could report"))
                 }
+                Program::Script { .. } if looks != Looks::default() => Err(UsageError::new(
+                    "--disassemble runs nothing that --census, --heap-snapshot or --leaks could look at",
+                )),
                 Program::Script { path, .. } => Ok(Command::Disassemble(path)),
                 Program::Prompt => Err(UsageError::new("--disassemble needs a script")),
             };
         }
+        if pauses.is_some() && pauses == looks.snapshot {
+            return Err(UsageError::new("--pauses and --heap-snapshot name the same file"));
+        }
         let (pacing, stress) = (freeing.pacing()?, freeing.stress());
-        Ok(Command::Run(Options { program, pacing, stress, beat_bytes, limits, heap_limit, metrics, pauses }))
+        Ok(Command::Run(Options { program, pacing, stress, beat_bytes, limits, heap_limit, metrics, pauses, looks }))
     }
 }
 

@@ -29,6 +29,7 @@ fn nothing_is_the_prompt_with_defaults() {
         heap_limit: None,
         metrics: None,
         pauses: None,
+        looks: Looks::default(),
     };
     assert_eq!(options(&[]), expected);
 }
@@ -57,6 +58,15 @@ fn reports_are_asked_for() {
     refused(&["--metrics="], "text or json");
     refused(&["--pauses"], "--pauses");
     refused(&["--pauses="], "empty");
+    let looks = Looks { census: true, snapshot: Some(PathBuf::from("a.heapsnapshot")), leaks: true };
+    assert_eq!(options(&["--census", "--heap-snapshot", "a.heapsnapshot", "--leaks"]).looks, looks);
+    refused(&["--heap-snapshot"], "--heap-snapshot");
+    refused(&["--heap-snapshot="], "empty");
+    refused(&["--census=json"], "--census");
+    refused(&["--pauses", "a", "--heap-snapshot", "a"], "same file");
+    for look in ["--census", "--leaks", "--heap-snapshot=a"] {
+        refused(&["--disassemble", look, "a.lox"], "runs nothing");
+    }
 }
 
 #[test]

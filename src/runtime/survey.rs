@@ -27,10 +27,11 @@ use super::mutator::Mutator;
 /// An object may be borrowed mutably at that moment. Then its references cannot be looked at, and it is
 /// counted as one that was *not looked into*:
 /// - one that a cell of says that it is being changed, or whose `trace` panics: it is *busy*;
-/// - one that a single reference outside leads to, as that may be borrowed ([`Ref::get_mut`]); and what is reached through it alone. It
-///   is looked into if that reference is told of as a [root](Survey::root), or with [`unborrowed`](Survey::unborrowed).
+/// - one of a type of which the process has ever borrowed an object mutably ([`Ref::get_mut`]), to which a single reference outside leads, as
+///   that may be borrowed now; and what is reached through it alone. It is looked into if that reference is told of as a
+///   [root](Survey::root), or with [`unborrowed`](Survey::unborrowed).
 ///
-/// So a survey without roots is of use where what is held outside has several references, as it often has, and otherwise with them:
+/// So a VM that keeps what changes in cells has all of it looked into, and others tell of their roots:
 ///
 /// ```
 /// use mimalloc_runtime::{Ref, Runtime, Trace};

@@ -18,7 +18,10 @@ struct Holder(Option<Ref<Knot>>, Option<Ref<Knot>>);
 
 type Text = Tail<(), u8>;
 
+/// An object with one reference is not looked into if its type was ever borrowed mutably, as this one was.
 fn attach() -> Mutator {
+    let lending = Runtime::new().unwrap().attach().unwrap();
+    assert!(Ref::get_mut(&mut knot(&lending)).is_some());
     Runtime::new().unwrap().attach().unwrap()
 }
 
@@ -186,7 +189,8 @@ fn what_is_not_looked_into_is_said() {
     let (one, two) = (knot(&mutator), knot(&mutator));
     tie(&one, &two);
     drop(two);
-    let big = mutator.alloc_tail_copy((), &[0; 5_000]).unwrap();
+    let mut big = mutator.alloc_tail_copy((), &[0; 5_000]).unwrap();
+    assert!(big.parts_mut().is_some());
     let leaks = mutator.survey().leaks().unwrap();
     assert_eq!(leaks.types.iter().map(|leaked| leaked.live.objects).collect::<Vec<_>>(), [1, 2]);
     // The second one has been let go of and may be garbage, so it is looked into; the first may be borrowed.

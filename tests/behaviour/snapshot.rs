@@ -21,7 +21,10 @@ struct Knot {
 
 type Text = Tail<(), u8>;
 
+/// An object with one reference is not looked into if its type was ever borrowed mutably, as this one was.
 fn attach() -> Mutator {
+    let lending = Runtime::new().unwrap().attach().unwrap();
+    assert!(Ref::get_mut(&mut named(&lending, "lent")).is_some());
     Runtime::new().unwrap().attach().unwrap()
 }
 

@@ -98,6 +98,25 @@ make(deeper); make(fine); print 3;
     }
 }
 
+/// A finalizer has room of its own, and the script no more for it.
+#[test]
+fn the_script_may_call_as_deep_after_it_as_before() {
+    let mut machine = knowing(machine(NONE, None));
+    let source = "fun deeper() { deeper(); }
+fun down(n) {
+  if (n > 0) return down(n - 1);
+  make(says); nothing();
+  deeper();
+}
+fun says() { print \"says\"; }
+down(20);";
+    let ran = interpret(&mut machine, source);
+    assert!(!ran.succeeded);
+    assert_eq!((ran.out.as_str(), ran.err.lines().next()), ("says\n", Some("Stack overflow.")));
+    assert_eq!(ran.err.lines().filter(|line| line.starts_with("[line ")).count(), 64);
+    end(machine);
+}
+
 /// Whoever is not there to be told misses it.
 #[test]
 fn an_error_that_nobody_can_be_told_of_ends_nothing() {
@@ -239,7 +258,7 @@ print \"on\";"
 #[test]
 fn what_is_brought_about_without_end_holds_up_neither_the_script_nor_its_end() {
     for pacing in PACINGS {
-        let mut machine = knowing(machine_with(pacing(), NONE, None));
+        let mut machine = knowing(machine_with(pacing(), Limits { fuel: Some(1_000), ..NONE }, None));
         let source = "var calls = 0; fun more() { calls = calls + 1; make(more); make(nothing); }";
         assert!(interpret(&mut machine, source).succeeded);
         let ran = interpret(&mut machine, "make(more); for (var i = 0; i < 10; i = i + 1) {} print \"end\";");

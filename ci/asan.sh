@@ -28,5 +28,5 @@ step "tests, AddressSanitizer" "${asan[@]}" "${cargo[@]}" --tests -- "${skip_mes
 # sanitizer would mark the engine's whole reserve of memory; without EAGER_COMMIT only what is used, thirty times as
 # fast. (Not the tests of the compiler, which measure the stack: the sanitizer's own needs are in it.)
 step "Lox tests, AddressSanitizer" "${asan[@]}" MIMALLOC_ARENA_EAGER_COMMIT=0 \
-    cargo +nightly test --target "$host" -p lox-vm --lib --test exhaust --test language --test limited --test machine --test nth_allocation \
+    cargo +nightly test --target "$host" -p lox-vm --lib --test exhaust --test finalizers --test language --test limited --test machine --test nth_allocation \
     --test programs

@@ -91,6 +91,16 @@ impl Heap {
         metered.finish(written)
     }
 
+    /// Writes a message to whoever is told of errors. What cannot be written is lost, but paid for.
+    ///
+    /// # Errors
+    /// The script is to end.
+    pub(crate) fn tell(&self, err: &mut dyn io::Write, text: fmt::Arguments<'_>) -> Result<(), RuntimeError> {
+        let mut metered = Metered::new(err, &self.meter, &self.mutator);
+        let _ = io::Write::write_fmt(&mut metered, text);
+        metered.finish(Ok(()))
+    }
+
     /// Two strings put together.
     pub(crate) fn concatenation(&self, left: &Str, right: &Str) -> Result<Value, RuntimeError> {
         let halves = Halves { left: left.as_str(), right: right.as_str() };

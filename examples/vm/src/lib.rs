@@ -6,7 +6,8 @@
 //! of these modules knows of a heap: a `Proto` is plain data, from which a
 //! [`machine`] makes the objects that it runs. Those live in the heap of a
 //! `mimalloc_runtime::Mutator`, are counted, and are freed in bounded steps;
-//! variables, fields and the stack hold them as [`value`]s.
+//! variables, fields and the stack hold them as [`value`]s. Programs can refer to objects weakly, and have functions called when instances
+//! have become garbage; when, and between what, is said in the README of this package.
 
 pub mod compiler;
 pub mod disassembler;
@@ -16,6 +17,7 @@ mod halves;
 mod hash;
 mod heap;
 mod intern;
+mod jobs;
 pub mod machine;
 mod meter;
 mod names;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use mimalloc_runtime::{Names, ObjectKind, Ref, Untyped};
 
 use crate::object::{
-    BoundMethod, Caught, Class, Closure, Function, Instance, List, Map, NativeClass, NativeFunction, Str, Table,
-    Upvalue,
+    BoundMethod, Caught, Class, Closure, Function, Instance, Job, List, Map, NativeClass, NativeFunction, Str, Table,
+    Upvalue, WeakRef,
 };
 use crate::value::Value;
 
@@ -53,6 +53,8 @@ impl Names for Labels {
             () if Ref::is::<Caught>(object) => "Error",
             () if Ref::is::<BoundMethod>(object) => "bound method",
             () if Ref::is::<Upvalue>(object) => "captured variable",
+            () if Ref::is::<WeakRef>(object) => "Weak",
+            () if Ref::is::<Job>(object) => "finalizer",
             () => return is(ObjectKind::Array, Table::storage_name(object).unwrap_or("items"), name),
         };
         is(ObjectKind::Object, text, name)

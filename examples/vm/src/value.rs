@@ -17,7 +17,9 @@ use std::ptr::{self, NonNull};
 
 use mimalloc_runtime::{Managed, Object, Ref, Slots, Trace, Tracer, Untyped, raw};
 
-use crate::object::{BoundMethod, Caught, Class, Closure, Instance, List, Map, NativeClass, NativeFunction, Str};
+use crate::object::{
+    BoundMethod, Caught, Class, Closure, Instance, List, Map, NativeClass, NativeFunction, Str, WeakRef,
+};
 
 /// What is added to the bits of a number, and so the least word that is one.
 const NUMBERS: usize = 1 << 49;
@@ -150,6 +152,8 @@ impl Value {
             "map"
         } else if Ref::is::<Caught>(object) {
             "error"
+        } else if Ref::is::<WeakRef>(object) {
+            "weak"
         } else {
             "function"
         }
@@ -294,6 +298,9 @@ impl Value {
             bound.method().show(f, level)
         } else if self.as_ref::<NativeFunction>().is_some() {
             f.write_str("<native fn>")
+        } else if self.as_ref::<WeakRef>().is_some() {
+            // Not of what, which depends on the moment.
+            f.write_str("<weak reference>")
         } else {
             f.write_str(match self.as_bool() {
                 Some(true) => "true",

@@ -61,6 +61,7 @@ topics! {
     classes,
     closures,
     control,
+    finalizers,
     functions,
     inheritance,
     input,
@@ -74,6 +75,7 @@ topics! {
     printing,
     strings,
     variables,
+    weak,
 }
 
 /// A directory that nobody runs would look like coverage.

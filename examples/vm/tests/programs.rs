@@ -49,6 +49,7 @@ const EXAMPLES: &[Example] = &[
     Example::new("sieve", "sieve.lox", &["5000"]),
     Example::new("sort", "sort.lox", &["1000"]),
     Example::new("string_builder", "string_builder.lox", &["100"]),
+    Example::new("weak_cache", "weak_cache.lox", &["3", "10", "1000"]),
     Example::new("word_count", "word_count.lox", &["data/tale.txt"]),
     Example::new("word_count", "word_count.lox", &[]).reading("data/tale.txt"),
     Example::new("word_count_three", "word_count.lox", &["data/tale.txt", "3"]),

@@ -1,11 +1,21 @@
-//! Barriers: calls with limits of their own, at which errors end.
+//! Barriers: calls at which errors end, which may have limits of their own.
 
 use mimalloc_runtime::{Budget, Interrupted, Mutator};
 
 use crate::error::RuntimeError;
 
+/// What is behind a barrier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// A call of `limited`, of which an error is the result.
+    LimitedCall,
+    /// A job, which has no result, and whose errors are reported.
+    Job,
+}
+
 /// What a call may use, and what is restored when it has ended.
 pub(super) struct Barrier {
+    pub(super) behind: Behind,
     /// Bytes that may be used besides those in use when it begins. Once it has begun, none if the limit around it is no larger.
     bytes: Option<u64>,
     /// Fuel that may be used; as above.
@@ -21,7 +31,12 @@ fn tighter(inner: Option<u64>, around: Option<u64>) -> Option<u64> {
 
 impl Barrier {
     pub(super) fn new(bytes: Option<u64>, fuel: Option<u64>) -> Barrier {
-        Barrier { bytes, fuel, bytes_around: None, fuel_around: None }
+        Barrier { behind: Behind::LimitedCall, bytes, fuel, bytes_around: None, fuel_around: None }
+    }
+
+    /// Around a job, which runs under the limits of what it comes between.
+    pub(super) fn job() -> Barrier {
+        Barrier { behind: Behind::Job, ..Barrier::new(None, None) }
     }
 
     /// The call begins. If it may use so many bytes and no more, all that is dead is freed before: it would be room besides. That is done in
@@ -61,11 +76,12 @@ impl Barrier {
         }
     }
 
-    /// Whether an error ends here: one of the function's own, or of a limit that is this one's.
+    /// Whether an error ends here: one of the function's own, or of a limit that is this one's. A job that finds no memory has failed alone:
+    /// what it comes between may need none.
     pub(super) fn catches(&self, error: &RuntimeError) -> bool {
         match error {
             RuntimeError::Message(_) | RuntimeError::Said(_) => true,
-            RuntimeError::OutOfMemory => self.bytes.is_some(),
+            RuntimeError::OutOfMemory => self.bytes.is_some() || self.behind == Behind::Job,
             RuntimeError::Interrupted(Interrupted::OutOfFuel) => self.fuel.is_some(),
             RuntimeError::Interrupted(_) | RuntimeError::Output(_) => false,
         }

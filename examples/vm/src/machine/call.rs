@@ -7,14 +7,13 @@ use std::io::Write;
 use mimalloc_runtime::Ref;
 
 use super::Machine;
-use super::barrier::Barrier;
-use super::frame::{Frame, MAX_FRAMES};
-use super::stack::STACK_SLOTS;
+use super::barrier::{Barrier, Behind};
+use super::frame::{Frame, Room};
 use super::state::State;
 use crate::error::RuntimeError;
 use crate::natives::limited::LimitedCall;
 use crate::natives::{Arguments, Code, Context, Native};
-use crate::object::{BoundMethod, Class, Closure, Hint, Instance, NativeClass, NativeFunction};
+use crate::object::{BoundMethod, Callback, Class, Closure, Hint, Instance, NativeClass, NativeFunction};
 use crate::value::Value;
 
 /// What a call amounts to.
@@ -30,7 +29,7 @@ impl Machine {
     #[inline(always)]
     pub(super) fn enter(&mut self, mut frame: Frame) -> Result<(), RuntimeError> {
         let top = frame.base + frame.closure.head().function.head().max_stack;
-        if self.frames.len() == MAX_FRAMES || top > STACK_SLOTS {
+        if self.frames.len() == self.room.frames || top > self.room.slots {
             return Err(RuntimeError::new("Stack overflow."));
         }
         if let Some(barrier) = &mut frame.barrier {
@@ -40,12 +39,23 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends the innermost function.
+    /// Ends the innermost function. Gives what its barrier was around, if it had one.
     #[inline(always)]
-    pub(super) fn leave(&mut self) {
-        if let Some(Frame { barrier: Some(barrier), .. }) = self.frames.pop() {
-            barrier.lower(self.state.heap.mutator());
+    pub(super) fn leave(&mut self) -> Option<Behind> {
+        match self.frames.pop() {
+            Some(Frame { barrier: Some(barrier), .. }) => Some(self.lower(&barrier)),
+            _ => None,
         }
+    }
+
+    #[inline(never)]
+    fn lower(&mut self, barrier: &Barrier) -> Behind {
+        barrier.lower(self.state.heap.mutator());
+        if barrier.behind == Behind::Job {
+            self.room = Room::from(0, 0);
+            self.state.jobs.finish();
+        }
+        barrier.behind
     }
 }
 
@@ -141,13 +151,14 @@ impl State {
         let arguments = Arguments::new(native, receiver, arguments);
         match native.code {
             Code::Value(function) => {
-                let mut context = Context { heap: &mut self.heap, host: &mut self.host, out };
+                let mut context = Context { heap: &mut self.heap, jobs: &self.jobs, host: &mut self.host, out };
                 let result = function(&mut context, &arguments)?;
                 self.stack.replace_from(slot, result);
                 Ok(Called::Done)
             }
             Code::Call(function) => {
-                let LimitedCall { closure, receiver, bytes, fuel } = function(&arguments)?;
+                let LimitedCall { callback, bytes, fuel } = function(&arguments)?;
+                let Callback { closure, receiver } = callback;
                 self.stack.replace_from(slot, receiver);
                 let barrier = Some(Box::new(Barrier::new(bytes, fuel)));
                 Ok(Called::Frame(Frame { barrier, ..Frame::new(closure, slot) }))

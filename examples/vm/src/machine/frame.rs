@@ -6,10 +6,29 @@ use std::fmt;
 use mimalloc_runtime::Ref;
 
 use super::barrier::Barrier;
+use super::stack::STACK_SLOTS;
 use crate::object::{Closure, Str};
 
-/// Calls nest as deep as this, the script counted.
+/// Calls nest as deep as this, the script counted; and those of a job as deep again.
 pub(super) const MAX_FRAMES: usize = 64;
+
+/// How far calls may go at the moment. A job has as much room as the script, wherever in the script it begins.
+pub(super) struct Room {
+    /// As deep as this.
+    pub(super) frames: usize,
+    /// As high on the stack as this.
+    pub(super) slots: usize,
+}
+
+impl Room {
+    /// What there is.
+    pub(super) const WHOLE: Room = Room { frames: 2 * MAX_FRAMES, slots: 2 * STACK_SLOTS };
+
+    /// For what begins at this depth and height, which are those of a script or none: within [`Room::WHOLE`].
+    pub(super) const fn from(depth: usize, height: usize) -> Room {
+        Room { frames: depth + MAX_FRAMES, slots: height + STACK_SLOTS }
+    }
+}
 
 /// A function that has been called and has not returned.
 pub(super) struct Frame {
@@ -19,7 +38,7 @@ pub(super) struct Frame {
     /// The index of the next instruction. While the function runs it is kept elsewhere, and put here when that ends,
     /// whatever the reason.
     pub(super) ip: Cell<usize>,
-    /// The limits of this call, if it has its own.
+    /// If the call has limits of its own, or is a job.
     pub(super) barrier: Option<Box<Barrier>>,
 }
 
@@ -31,8 +50,8 @@ impl Frame {
     /// Where it is.
     pub(super) fn place(&self) -> Place {
         let function = self.closure.head().function.head();
-        // The instruction at work is the one before.
-        let line = function.code.lines.get(self.ip.get().wrapping_sub(1)).copied().unwrap_or(0);
+        // The instruction at work is the one before. There is none yet if what should follow the call has failed.
+        let line = function.code.lines.get(self.ip.get().saturating_sub(1)).copied().unwrap_or(0);
         Place { name: function.name.clone(), line }
     }
 }

@@ -6,10 +6,14 @@
 //! References that the machine holds (stack, frames, globals) are counted like all others. So nothing needs to be scanned
 //! for roots, and an object dies at the instruction that drops its last reference; when its memory is freed is the pacing's
 //! affair.
+//!
+//! Finalizers of the runtime run within instructions, and so only queue what is to be called (`jobs`). The interpreter loop looks at one
+//! flag where it polls, and calls what is queued as if the function at work had done so, with room of its own on the stack.
 
 mod barrier;
 mod call;
 mod frame;
+mod jobs;
 mod load;
 mod property;
 mod reserve;
@@ -25,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use mimalloc_runtime::{Budget, Interrupted, Metrics, Mutator, Pacing, Runtime, Stress};
 
-use self::frame::{Frame, MAX_FRAMES};
+use self::frame::{Frame, Room};
 use self::reserve::Reserve;
 use self::state::State;
 use crate::compiler::compile;
@@ -70,7 +74,7 @@ impl fmt::Debug for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Fuel: 1 for each jump back, of which a `for` with an increment makes two a round, 1 for each call of a function written
-    /// in Lox, and 1 for each 64 bytes that natives, `print` and inheriting methods work through.
+    /// in Lox, finalizers included, and 1 for each 64 bytes that natives, `print` and inheriting methods work through.
     pub fuel: Option<u64>,
     /// Heartbeats.
     pub beats: Option<u64>,
@@ -85,7 +89,7 @@ pub struct Limits {
 ///
 /// - compiled code, constants as the compiler keeps them, line numbers and names in traces, by the size of the source;
 /// - stack, frames, the variables on the stack that are captured, the roots of the trees of strings, and text of up to 4 KiB in the
-///   making, less than 1200 KiB for each machine, by constants;
+///   making, less than 1500 KiB for each machine, by constants;
 /// - buffers of the host: what it reads a script, a line at the prompt or input into, and where it writes output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapLimit {
@@ -101,6 +105,7 @@ pub struct HeapLimit {
 pub struct Machine {
     /// The functions that have been called and have not returned, innermost last.
     frames: Vec<Frame>,
+    room: Room,
     reserve: Reserve,
     state: State,
     limits: Limits,
@@ -124,7 +129,8 @@ impl Machine {
         let host = Host { script_args: config.script_args, lines: Lines::new(config.stdin), started: Instant::now() };
         let state = State::new(heap, host)?;
         let reserve = Reserve::new(state.heap.mutator());
-        Ok(Machine { frames: Vec::with_capacity(MAX_FRAMES), reserve, state, limits: config.limits, step })
+        let frames = Vec::with_capacity(Room::WHOLE.frames);
+        Ok(Machine { frames, room: Room::from(0, 0), reserve, state, limits: config.limits, step })
     }
 
     /// The mutator, to be observed, asked for its metrics, or interrupted. Limits set in it last until the next script starts;
@@ -137,7 +143,7 @@ impl Machine {
     ///
     /// # Errors
     /// What ended it. The messages, as the reference implementation words them, have been written to `err`; if that could
-    /// not be done nobody is told.
+    /// not be done nobody is told. Those of finalizers that have failed are there too, also when it succeeds.
     pub fn interpret(&mut self, source: &str, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), InterpretError> {
         // A panic out of the run before may have left something.
         self.reset();
@@ -149,7 +155,7 @@ impl Machine {
             }
         };
         let started = self.start_limits();
-        let result = self.run_script(script, out);
+        let result = self.run_script(script, out, err);
         let flushed = out.flush();
         let result = match result {
             Ok(()) => Ok(()),
@@ -190,12 +196,12 @@ impl Machine {
         started
     }
 
-    fn run_script(&mut self, script: Proto, out: &mut dyn Write) -> Result<(), RuntimeError> {
+    fn run_script(&mut self, script: Proto, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), RuntimeError> {
         self.reserve.open();
         let frame = self.state.script_frame(script)?;
         self.reserve.close(self.state.heap.mutator());
         self.enter(frame)?;
-        self.run(out)
+        self.run(out, err)
     }
 
     /// Writes a message and where in the script it arose.
@@ -225,13 +231,24 @@ impl Machine {
 
     /// Ends the machine: drops everything it refers to and frees what is dead, all of it at once. Its mutator is left.
     ///
+    /// No Lox code runs any more: functions given to `onFinalize` are dropped with all else, those that wait and those of instances that
+    /// have lived until now.
+    ///
     /// Objects that still live then have leaked.
     pub fn end(self) -> Mutator {
         let Machine { frames, reserve, state, .. } = self;
         drop((frames, reserve));
         let mutator = state.into_mutator();
-        mutator.collect(Budget::Unbounded);
-        mutator
+        // Finalizers have nothing to do now, but what they hold, and their instances, are freed when they have run. Each runs once, and
+        // there are no new ones.
+        loop {
+            let run = mutator.finalizers().run;
+            mutator.collect(Budget::Unbounded);
+            mutator.run_finalizers(u64::MAX);
+            if mutator.finalizers().run == run {
+                return mutator;
+            }
+        }
     }
 
     /// [Ends](Machine::end) the machine. The result counts what there was.

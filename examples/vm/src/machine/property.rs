@@ -5,7 +5,7 @@ use mimalloc_runtime::Ref;
 use super::call::undefined_property;
 use super::state::State;
 use crate::error::RuntimeError;
-use crate::object::{BoundMethod, Caught, Class, Hint, Instance, List, Map, NativeClass};
+use crate::object::{BoundMethod, Caught, Class, Hint, Instance, List, Map, NativeClass, WeakRef};
 use crate::value::Value;
 
 impl State {
@@ -18,6 +18,8 @@ impl State {
             Some(&self.maps)
         } else if Ref::is::<Caught>(object) {
             Some(&self.errors)
+        } else if Ref::is::<WeakRef>(object) {
+            Some(&self.weak_references)
         } else {
             None
         }

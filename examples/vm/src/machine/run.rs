@@ -4,8 +4,9 @@ use std::io::Write;
 use std::mem;
 
 use super::Machine;
+use super::barrier::Behind;
 use super::call::Called;
-use super::frame::{Frame, MAX_FRAMES, Place};
+use super::frame::{Frame, Place, Room};
 use super::stack::fill;
 use super::state::State;
 use crate::error::RuntimeError;
@@ -19,6 +20,8 @@ enum Next {
     Enter(Frame),
     /// It has returned; the result stands in its callee's slot.
     Return,
+    /// Jobs are due. It goes on after these.
+    Pause,
 }
 
 /// Where a frame is: what changes with every instruction, and so is kept apart from the rest.
@@ -30,15 +33,24 @@ struct Position {
 }
 
 impl Machine {
-    /// Runs the innermost function until all have returned, or one has failed and no barrier holds the error up.
-    pub(super) fn run(&mut self, out: &mut dyn Write) -> Result<(), RuntimeError> {
-        while let Err(error) = self.run_to_error(out) {
-            self.catch(error)?;
+    /// Runs the innermost function until all have returned, or one has failed and no barrier holds the error up. Then the finalizers
+    /// that are due by then, and none that these bring about: that need not end.
+    pub(super) fn run(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), RuntimeError> {
+        self.run_frames(out, err)?;
+        let mutator = self.mutator();
+        mutator.run_finalizers(mutator.finalizers().due);
+        self.start_turn(err)?;
+        self.run_frames(out, err)
+    }
+
+    fn run_frames(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), RuntimeError> {
+        while let Err(error) = self.run_to_error(out, err) {
+            self.catch(error, err)?;
         }
         Ok(())
     }
 
-    fn run_to_error(&mut self, out: &mut dyn Write) -> Result<(), RuntimeError> {
+    fn run_to_error(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), RuntimeError> {
         while let Some(frame) = self.frames.last() {
             match self.state.execute(frame, out)? {
                 Next::Enter(callee) => {
@@ -46,34 +58,52 @@ impl Machine {
                     self.mutator().poll(1)?;
                     self.enter(callee)?;
                 }
-                Next::Return => self.leave(),
+                Next::Return => {
+                    if self.leave() == Some(Behind::Job) {
+                        drop(self.state.stack.pop());
+                        self.start_next(err)?;
+                        // After the last of a turn what was between goes on, whatever has come to be due meanwhile.
+                        continue;
+                    }
+                }
+                Next::Pause => {}
+            }
+            // When the script has ended there is one last turn.
+            if self.state.jobs.are_due() && !self.frames.is_empty() {
+                self.start_turn(err)?;
             }
         }
         Ok(())
     }
 
-    /// Ends functions up to the innermost call that catches the error, whose result the error becomes.
+    /// Ends functions up to the innermost call that catches the error, whose result the error becomes; or if that is a job, the error is
+    /// reported, and the turn goes on.
     ///
     /// # Errors
     /// The error, when there is none. Nothing has changed then; or it is a new one, as the limits outside leave too little for the
-    /// error to be made.
+    /// error to be made or reported.
     #[cold]
-    fn catch(&mut self, mut error: RuntimeError) -> Result<(), RuntimeError> {
+    fn catch(&mut self, mut error: RuntimeError, err: &mut dyn Write) -> Result<(), RuntimeError> {
         loop {
             let catches = |frame: &Frame| frame.barrier.as_ref().is_some_and(|barrier| barrier.catches(&error));
             let Some(at) = self.frames.iter().rposition(catches) else { return Err(error) };
-            let mut left: [Option<Place>; MAX_FRAMES] = [const { None }; MAX_FRAMES];
+            let mut left: [Option<Place>; Room::WHOLE.frames] = [const { None }; Room::WHOLE.frames];
             let base = self.frames[at].base;
+            let mut behind = None;
             for place in left.iter_mut().take(self.frames.len() - at) {
                 *place = self.frames.last().map(Frame::place);
-                self.leave();
+                behind = self.leave();
             }
             self.state.unwind_to(base);
-            match self.state.new_error(error, left.iter().flatten()) {
-                Ok(caught) => {
-                    self.state.stack.replace_last(caught);
-                    return Ok(());
-                }
+            let left = left.iter().flatten();
+            let caught = if behind == Some(Behind::Job) {
+                drop(self.state.stack.pop());
+                self.tell_of_job(&error, left, err).and_then(|()| self.start_next(err))
+            } else {
+                self.state.new_error(error, left).map(|caught| self.state.stack.replace_last(caught))
+            };
+            match caught {
+                Ok(()) => return Ok(()),
                 Err(new) => error = new,
             }
         }
@@ -231,6 +261,9 @@ impl State {
                     // Before, so that the trace ends with the line of the jump.
                     self.heap.mutator().poll(1)?;
                     at.ip -= second;
+                    if self.jobs.are_due() {
+                        return Ok(Next::Pause);
+                    }
                 }
                 Op::Call => {
                     let slot = at.top - 1 - first;

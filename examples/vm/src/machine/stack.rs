@@ -2,15 +2,16 @@
 
 use std::mem;
 
+use super::frame::Room;
 use crate::value::Value;
 
-/// The stack holds so many values.
+/// A script may have so many values on the stack; and a job as many on top of these.
 pub(super) const STACK_SLOTS: usize = 64 * 256;
 
 /// The value stack.
 ///
 /// Invariant HEIGHT: `Proto::max_stack` says how high a function makes the stack, and a function is entered only if there
-/// is so much room below [`STACK_SLOTS`]; its code pops only what it has pushed. So the stack is never overrun, and never
+/// is so much [`Room`]; its code pops only what it has pushed. So the stack is never overrun, and never
 /// found empty.
 ///
 /// Invariant REST: slots from `top` on hold nil, so that filling one need not drop what was in it.
@@ -29,7 +30,7 @@ pub(super) fn fill(slot: &mut Value, value: Value) {
 
 impl Stack {
     pub(super) fn new() -> Stack {
-        Stack { slots: (0..STACK_SLOTS).map(|_| Value::NIL).collect(), top: 0 }
+        Stack { slots: (0..Room::WHOLE.slots).map(|_| Value::NIL).collect(), top: 0 }
     }
 
     /// Drops everything, also what a panic has left above `top`.

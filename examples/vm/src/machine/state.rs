@@ -10,6 +10,7 @@ use super::stack::Stack;
 use super::upvalues::OpenUpvalues;
 use crate::error::RuntimeError;
 use crate::heap::Heap;
+use crate::jobs::Jobs;
 use crate::natives::{self, Host, Native};
 use crate::object::{Caught, Closure, ClosureHead, Function, NativeClass, NativeFunction, Table, Upvalue};
 use crate::proto::{Capture, Proto};
@@ -25,9 +26,11 @@ pub(super) struct State {
     pub(super) lists: Ref<NativeClass>,
     pub(super) maps: Ref<NativeClass>,
     pub(super) errors: Ref<NativeClass>,
+    pub(super) weak_references: Ref<NativeClass>,
     /// Upvalues of the closure that is being made. Empty otherwise.
     captured: Vec<Ref<Upvalue>>,
     pub(super) host: Host,
+    pub(super) jobs: Jobs,
     pub(super) heap: Heap,
 }
 
@@ -41,7 +44,9 @@ impl State {
         let maps = native_class(&heap, natives::map::NAME, natives::map::construct, natives::map::METHODS)?;
         let errors =
             native_class(&heap, natives::limited::NAME, natives::limited::construct, natives::limited::METHODS)?;
-        for class in [&lists, &maps, &errors] {
+        let weak_references =
+            native_class(&heap, natives::weak::NAME, natives::weak::construct, natives::weak::METHODS)?;
+        for class in [&lists, &maps, &errors, &weak_references] {
             let name = heap.intern(class.name())?.into();
             globals.set(heap.mutator(), name, class.clone().into())?;
         }
@@ -53,8 +58,10 @@ impl State {
             lists,
             maps,
             errors,
+            weak_references,
             captured: Vec::new(),
             host,
+            jobs: Jobs::default(),
             heap,
         })
     }

@@ -5,7 +5,7 @@ use mimalloc_runtime::Ref;
 use super::{Arguments, Code, Context, Native};
 use crate::error::RuntimeError;
 use crate::heap::Heap;
-use crate::object::{BoundMethod, Caught, Closure};
+use crate::object::{Callback, Caught};
 use crate::value::Value;
 
 pub(crate) const NATIVES: &[Native] = &[Native { name: "limited", arity: 3, code: Code::Call(limited) }];
@@ -19,9 +19,7 @@ pub(crate) const METHODS: &[Native] = &[
 
 /// A function to be called without arguments, under limits.
 pub(crate) struct LimitedCall {
-    pub(crate) closure: Ref<Closure>,
-    /// What stands in its first slot: itself, or what a method is called on.
-    pub(crate) receiver: Value,
+    pub(crate) callback: Callback,
     /// Bytes that may be used besides those in use.
     pub(crate) bytes: Option<u64>,
     /// Fuel that may be used.
@@ -30,14 +28,7 @@ pub(crate) struct LimitedCall {
 
 /// `limited(f, bytes, fuel)`
 fn limited(arguments: &Arguments<'_>) -> Result<LimitedCall, RuntimeError> {
-    let (method, receiver) = match arguments.value(1).as_ref::<BoundMethod>() {
-        Some(bound) => (bound.method(), bound.receiver()),
-        None => (arguments.value(1), arguments.value(1)),
-    };
-    let closure = method.as_ref::<Closure>().filter(|closure| closure.head().function.head().arity == 0);
-    let closure = closure.ok_or_else(|| arguments.wrong_type(1, "a function without parameters"))?;
-    let (bytes, fuel) = (amount(arguments, 2)?, amount(arguments, 3)?);
-    Ok(LimitedCall { closure: closure.clone(), receiver: receiver.clone(), bytes, fuel })
+    Ok(LimitedCall { callback: arguments.callback(1)?, bytes: amount(arguments, 2)?, fuel: amount(arguments, 3)? })
 }
 
 /// An argument that is a limit, or nil for none.

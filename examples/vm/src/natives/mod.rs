@@ -4,12 +4,14 @@
 //! checks types with the standard messages, and the rest of the world as a [`Context`].
 
 mod core;
+mod finalizer;
 mod input;
 pub(crate) mod limited;
 mod lines;
 pub(crate) mod list;
 pub(crate) mod map;
 mod text;
+pub(crate) mod weak;
 
 use std::io::Write;
 use std::time::Instant;
@@ -18,7 +20,8 @@ use mimalloc_runtime::Ref;
 
 use crate::error::RuntimeError;
 use crate::heap::Heap;
-use crate::object::List;
+use crate::jobs::Jobs;
+use crate::object::{BoundMethod, Callback, Closure, List};
 use crate::value::Value;
 
 use self::limited::LimitedCall;
@@ -47,7 +50,8 @@ pub(crate) struct Native {
 }
 
 /// All that become globals.
-pub(crate) const TABLES: &[&[Native]] = &[core::NATIVES, text::NATIVES, input::NATIVES, limited::NATIVES];
+pub(crate) const TABLES: &[&[Native]] =
+    &[core::NATIVES, text::NATIVES, input::NATIVES, limited::NATIVES, weak::NATIVES, finalizer::NATIVES];
 
 /// What the machine was given besides source: the script's arguments and its standard input.
 pub(crate) struct Host {
@@ -61,6 +65,8 @@ pub(crate) struct Host {
 pub(crate) struct Context<'a> {
     /// Makes objects.
     pub(crate) heap: &'a mut Heap,
+    /// What finalizers have to be done.
+    pub(crate) jobs: &'a Jobs,
     /// Input from outside.
     pub(crate) host: &'a mut Host,
     /// Where `print` goes. Flush it before waiting for input.
@@ -111,6 +117,17 @@ impl<'a> Arguments<'a> {
     /// A list.
     pub(crate) fn list(&self, number: usize) -> Result<&'a Ref<List>, RuntimeError> {
         self.value(number).as_ref::<List>().ok_or_else(|| self.wrong_type(number, "a list"))
+    }
+
+    /// A function written in Lox, or a method of an instance, without parameters.
+    pub(crate) fn callback(&self, number: usize) -> Result<Callback, RuntimeError> {
+        let (method, receiver) = match self.value(number).as_ref::<BoundMethod>() {
+            Some(bound) => (bound.method(), bound.receiver()),
+            None => (self.value(number), self.value(number)),
+        };
+        let closure = method.as_ref::<Closure>().filter(|closure| closure.head().function.head().arity == 0);
+        let closure = closure.ok_or_else(|| self.wrong_type(number, "a function without parameters"))?;
+        Ok(Callback { closure: closure.clone(), receiver: receiver.clone() })
     }
 
     /// An index into something of `len` places: `index out of range.` if there is no such place.

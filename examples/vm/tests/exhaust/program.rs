@@ -84,10 +84,16 @@ impl Machinery {
         String::from_utf8(err).expect("messages are text")
     }
 
-    /// Frees what is dead, and says how much is in use then.
-    fn rest(&self) -> u64 {
-        self.machine.mutator().collect(Budget::Unbounded);
-        self.machine.mutator().in_use()
+    /// Frees what is dead, with what finalizers held, and says how much is in use then.
+    fn rest(&mut self) -> u64 {
+        loop {
+            let run = self.machine.mutator().finalizers().run;
+            self.machine.mutator().collect(Budget::Unbounded);
+            assert_eq!(self.run(""), "");
+            if self.machine.mutator().finalizers().run == run {
+                return self.machine.mutator().in_use();
+            }
+        }
     }
 
     /// Runs the program until its memory is used up, and looks at everything that has to hold.

@@ -38,6 +38,19 @@ fn functions_and_classes_outlive_their_line() {
 }
 
 #[test]
+fn finalizers_are_called_at_the_end_of_the_line_and_errors_in_them_end_nothing() {
+    let run = repl(
+        "class A {} fun closed() { print \"closed\"; } fun wrong() { error(\"wrong\"); }\n\
+         var a = A(); onFinalize(a, closed); print 1;\n\
+         print 2; a = nil; print 3;\n\
+         a = A(); onFinalize(a, wrong); a = nil; print 4;\n\
+         print 5; a = A(); onFinalize(a, closed);\n",
+    );
+    assert_eq!((run.code, run.stdout.as_str()), (0, "1\n2\n3\nclosed\n4\n5\n"));
+    assert_eq!(run.stderr, "In a finalizer: wrong\n[line 1] in wrong()\n");
+}
+
+#[test]
 fn strings_outlive_their_line() {
     shows("var s = \"kept\";\nvar t = s + \" on\";\nprint t == \"kept on\";\nprint t;\n", "true\nkept on\n");
 }

@@ -21,6 +21,8 @@ pub struct TypeInfo {
     pub(crate) name: fn() -> &'static str,
     /// Header and value, without the items of a tail.
     pub(crate) base_bytes: usize,
+    /// How many of these, at the end, are no part of the value.
+    pub(crate) padding: usize,
     /// The whole object, where that is not `base_bytes`. The argument is a live or dead object of the type.
     pub(crate) bytes: Option<unsafe fn(NonNull<Object>) -> usize>,
     pub(crate) align: usize,
@@ -301,6 +303,7 @@ mod tests {
             let info = TypeInfo {
                 name: core::any::type_name::<[u8; N]>,
                 base_bytes: 0,
+                padding: 0,
                 bytes: None,
                 align: 1,
                 slots: Slots::Fixed(0),

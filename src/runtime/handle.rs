@@ -3,7 +3,7 @@
 use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, offset_of};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
@@ -95,6 +95,7 @@ unsafe impl<T: Trace> Managed for T {
     const INFO: &'static TypeInfo = &TypeInfo {
         name: core::any::type_name::<T>,
         base_bytes: size_of::<Allocation<T>>(),
+        padding: size_of::<Allocation<T>>() - offset_of!(Allocation<T>, value) - size_of::<T>(),
         bytes: None,
         align: align_of::<Allocation<T>>(),
         slots: T::SLOTS,

@@ -21,6 +21,7 @@ macro_rules! mark {
             const INFO: &'static TypeInfo = &TypeInfo {
                 name: core::any::type_name::<$mark>,
                 base_bytes: size_of::<Object>(),
+                padding: 0,
                 bytes: None,
                 align: align_of::<Object>(),
                 slots: Slots::Fixed(0),

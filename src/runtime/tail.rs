@@ -117,6 +117,7 @@ unsafe impl<H: Trace, E: Trace> Managed for Tail<H, E> {
     const INFO: &'static TypeInfo = &TypeInfo {
         name: core::any::type_name::<Tail<H, E>>,
         base_bytes: items_offset::<H, E>(),
+        padding: 0,
         bytes: Some(bytes::<H, E>),
         align: align_of::<Front<H, E>>(),
         slots: match E::SLOTS {

@@ -381,7 +381,7 @@ impl Check<'_> {
                 continue;
             }
             // SAFETY: alive, of this type.
-            let bytes = unsafe { info.bytes_of(node.object) };
+            let bytes = unsafe { info.bytes_of(node.object) } - info.padding;
             let mut offset = size_of::<Object>();
             let mut words = [0; 64];
             while offset + WORD <= bytes {

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => show(HELP),
         Ok(Command::Version) => show(concat!("lox ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Disassemble(path)) => list(&path),
-        Ok(Command::Run(options)) => run(options),
+        Ok(Command::Run(options)) => run(*options),
     }
     .into()
 }

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     /// Show the code of a script.
     Disassemble(PathBuf),
     /// Run a program.
-    Run(Options),
+    Run(Box<Options>),
 }
 
 /// How to run which program.
@@ -208,7 +208,17 @@ impl Command {
             return Err(UsageError::new("--pauses and --heap-snapshot name the same file"));
         }
         let (pacing, stress) = (freeing.pacing()?, freeing.stress());
-        Ok(Command::Run(Options { program, pacing, stress, beat_bytes, limits, heap_limit, metrics, pauses, looks }))
+        Ok(Command::Run(Box::new(Options {
+            program,
+            pacing,
+            stress,
+            beat_bytes,
+            limits,
+            heap_limit,
+            metrics,
+            pauses,
+            looks,
+        })))
     }
 }
 

@@ -7,7 +7,7 @@ fn parse(arguments: &[&str]) -> Result<Command, UsageError> {
 #[track_caller]
 fn options(arguments: &[&str]) -> Options {
     match parse(arguments) {
-        Ok(Command::Run(options)) => options,
+        Ok(Command::Run(options)) => *options,
         other => panic!("{arguments:?}: {other:?}"),
     }
 }

@@ -114,6 +114,8 @@ enum Next {
     Recount,
     Check,
     Condemn,
+    /// What was found out holds no more.
+    GiveUp,
 }
 
 /// What the trials of a mutator came to.
@@ -668,6 +670,23 @@ impl Cycles {
         }
     }
 
+    /// Gives up what a trial has found out, also a proof: finalizers are taken off objects of whatever kind, with no last reference to any given
+    /// up, and let the program have what their objects refer to.
+    ///
+    /// What is condemned, or about to be when no member has a finalizer, stays so: no other object leads there. And where members are being
+    /// spared, all of them are.
+    pub(super) fn doubt(&self) {
+        self.abandon();
+        match self.phase.get() {
+            Phase::Sweep { .. } => self.phase.set(Phase::Sweep { next: Next::GiveUp }),
+            Phase::Trim { .. } => self.phase.set(Phase::Trim { next: Next::GiveUp }),
+            Phase::Seek => self.fail(),
+            _ => {}
+        }
+        // For nothing but that.
+        self.news.set(self.news.get() + 1);
+    }
+
     /// The program goes on, and may change what was looked at.
     pub(super) fn interrupt(&self) {
         self.at_once.set(false);
@@ -1017,13 +1036,14 @@ impl Cycles {
             self.end(Phase::Idle);
             return;
         }
-        if next == Next::Recount {
-            self.inner.borrow_mut().clear();
-        }
         self.enter_phase(match next {
-            Next::Recount => Phase::Mark,
+            Next::Recount => {
+                self.inner.borrow_mut().clear();
+                Phase::Mark
+            }
             Next::Check => Phase::Check,
             Next::Condemn => Cycles::after_proof(pending),
+            Next::GiveUp => return self.fail(),
         });
     }
 

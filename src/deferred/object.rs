@@ -162,11 +162,12 @@ impl Word {
         (((self.0 & SIZE) >> FLAGS_SHIFT) as usize + 1) * OBJECT_ALIGN
     }
 
-    /// Whether the object is plain and has no slots. Not for one that is queued.
+    /// Whether the object is plain, has no slots, and is no candidate: that a leaf can be, which had a finalizer and with it something that leads
+    /// on. Not for one that is queued.
     #[inline(always)]
     pub(crate) const fn is_leaf(self) -> bool {
         debug_assert!(!self.is_dead());
-        self.0 & (PLAIN | LEAF) == PLAIN | LEAF
+        self.0 & (PLAIN | LEAF | BUFFERED) == PLAIN | LEAF
     }
 
     /// The type, and whether the object is held, as one number: equal for a queued object that is not held and a plain one of

@@ -459,7 +459,9 @@ impl Pending {
     /// # Safety
     /// 1. All objects of this queue are garbage: nothing refers to any of them but others of them, and what nobody uses again.
     pub(crate) unsafe fn all_are_garbage(&self, most: u64) -> Result<(), Full> {
-        for host in aside(|| self.attachments.finalizable(most))? {
+        let hosts = aside(|| self.attachments.finalizable(most))?;
+        self.cycles.doubt();
+        for host in hosts {
             // SAFETY: HOSTS: alive, not queued; of this queue.
             let Some(finalizer) = (unsafe { self.part(host) }) else { continue };
             // SAFETY: alive.

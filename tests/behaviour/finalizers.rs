@@ -567,6 +567,79 @@ fn what_a_finalizer_takes_out_is_not_destroyed() {
     assert_eq!(said(), Vec::<u32>::new());
 }
 
+/// Wherever the search for garbage cycles has come to with them: what it has found to be garbage is none any more.
+#[test]
+fn what_a_finalizer_takes_out_is_in_use_for_a_search_under_way() {
+    thread_local! {
+        static TAKEN: StdRefCell<Vec<Ref<Node>>> = const { StdRefCell::new(Vec::new()) };
+    }
+    fn take_out(one: &Node, (): (), mutator: &Mutator) {
+        let two = one.next.take().unwrap();
+        one.next.set(Some(two.clone()));
+        TAKEN.with_borrow_mut(|taken| taken.push(two));
+        // The search goes on while the finalizer runs.
+        for _ in 0..one.number {
+            mutator.collect(Budget::Units(1));
+        }
+    }
+    let mut taken_out = 0;
+    // Within the finalizer too, it goes on for so many steps.
+    for within in [0, 1, 2, 5, 100] {
+        for steps in 0..60 {
+            let mutator = attach();
+            mutator.set_finalizers_per_safepoint(0);
+            let nodes: Vec<_> = [within, 2, 3].map(|number| plain(&mutator, number)).into();
+            for (index, node) in nodes.iter().enumerate() {
+                node.next.set(Some(nodes[(index + 1) % nodes.len()].clone()));
+            }
+            Ref::set_finalizer(&nodes[0], (), take_out).unwrap();
+            drop(nodes);
+            for _ in 0..steps {
+                mutator.collect(Budget::Units(1));
+            }
+            let refused = mutator.destroy(1).unwrap_err();
+            assert_eq!(refused.error.kind(), mimalloc_runtime::ErrorKind::InUse);
+            let two = TAKEN.with_borrow_mut(|taken| taken.pop()).unwrap();
+            let mutator = refused.mutator;
+            while !mutator.collect(Budget::Units(1)).is_done() {}
+            mutator.collect(Budget::Unbounded);
+            assert_eq!(live(&mutator), 3, "{within} {steps}");
+            let three = two.next.take().unwrap();
+            assert_eq!((two.number, three.number), (2, 3));
+            drop((two, three));
+            taken_out += 1;
+            mutator.destroy(1).unwrap();
+        }
+    }
+    assert_eq!(taken_out, 300);
+}
+
+/// An object that could be in no cycle was in one by what went with its finalizer, and was suspected.
+#[test]
+fn a_leaf_that_was_suspected_is_one_no_more_when_it_is_freed() {
+    for steps in 0..20 {
+        let mutator = attach();
+        let leaf = mutator.alloc(5u64).unwrap();
+        Ref::set_finalizer(&leaf, plain(&mutator, 1), |_, _, _| say(1)).unwrap();
+        drop(leaf.clone());
+        for _ in 0..steps {
+            mutator.collect(Budget::Units(1));
+        }
+        assert!(Ref::clear_finalizer(&leaf));
+        drop(leaf);
+        // What lies in its place now was never suspected.
+        let other = mutator.alloc(7u64).unwrap();
+        let before = mutator.trials().members;
+        mutator.collect(Budget::Unbounded);
+        assert!(mutator.trials().members <= before + 1, "{steps}");
+        assert_eq!(*other, 7);
+        drop(other);
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(mutator.trials().members, before, "{steps}: it is no candidate");
+        assert_eq!((live(&mutator), mutator.detach().live.objects), (0, 0));
+    }
+}
+
 /// What goes with a finalizer is a part of the object: references in it keep nothing alive that the object would not.
 #[test]
 fn the_payload_may_refer_to_the_object() {

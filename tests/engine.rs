@@ -137,13 +137,26 @@ fn walked(mutator: &Mutator) -> Vec<(Option<usize>, i64, i64)> {
     classes
 }
 
+/// The engine's statistics, when threads of other tests have ended that were ending still.
+fn settled() -> engine::EngineStats {
+    loop {
+        let pages = |stats: &engine::EngineStats| stats.classes().map(|class| class.pages.current).collect::<Vec<_>>();
+        let before = engine::stats();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let after = engine::stats();
+        if pages(&before) == pages(&after) {
+            return after;
+        }
+    }
+}
+
 #[test]
 fn the_engine_counts_pages_and_blocks_of_each_class() {
     let _alone = alone();
     let mutator = mutator();
     // What the thread has of version 2 reaches the sums at a forced collect.
     mutator.release_memory();
-    let before = engine::stats();
+    let before = settled();
     let mut kept: Vec<Ref<[u64; 127]>> = (0..10_000).map(|value| mutator.alloc([value; 127]).unwrap()).collect();
     let sizes = (0..300).map(|size| size * 20).chain([100 << 10, 300 << 10, 600 << 10, 40 << 20]);
     let blocks: Vec<_> = sizes.map(|size| Layout::from_size_align(size, 8).unwrap()).collect();

@@ -522,6 +522,12 @@ impl Cycles {
         is_decided && word.colour() == Colour::Grey
     }
 
+    /// Whether an object that has not died may be part of what a trial has proven to be garbage, or counts on having nobody take a reference to: whoever
+    /// finds it by other means than references must leave it alone.
+    pub(crate) fn may_be_proven(&self, word: Word) -> bool {
+        self.verifying.get() && word.colour() == Colour::Grey || self.is_found(word)
+    }
+
     /// A cell is being changed that was to tell a recount of this number, of this search or another one.
     pub(crate) fn disturb(&self, recount: u32) {
         // What an earlier one has seen may have been found in use since.

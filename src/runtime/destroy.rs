@@ -85,7 +85,8 @@ impl Mutator {
     ///   or a skipped field of an object, has; an object of another mutator. While a handle of the heap (`HeapRef`) exists, as each
     ///   container has that lies in it, also one that an object has. When an object is immortal or sticky, as nobody counts who refers to
     ///   it. When an object was given up ([`Metrics::abandoned`](crate::Metrics::abandoned)) with references to others. When a panic was
-    ///   kept: reach a safepoint first. In code that this mutator has called. When a `trace` panics, or a part of a value is borrowed.
+    ///   kept: reach a safepoint first. In code that this mutator has called, and if there are finalizers and some are to run, in code that
+    ///   another one has. When a `trace` panics, or a part of a value is borrowed.
     /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left.
     /// - [`ErrorKind::OutOfMemory`], as what is still to be looked at is listed in Rust's own memory.
     /// - [`ErrorKind::Refused`], [`ErrorKind::EngineMismatch`] where the heap cannot be walked ([`Census::step`](crate::Census::step)).

@@ -55,6 +55,9 @@ pub(super) struct Node {
     pub(super) is_live: bool,
     /// Whether it is dead and was found where the dead wait.
     pub(super) is_pending: bool,
+    /// Whether the program may be given a handle of it. Not of what is attached to another object: that is the crate's own. Not of what a search
+    /// may have proven to be garbage: that is right only as long as nobody comes upon it.
+    pub(super) is_presentable: bool,
     /// Where its references begin.
     first: usize,
     slots: u32,
@@ -330,6 +333,7 @@ impl State {
             // SAFETY: not freed, of this type.
             let bytes = counted(unsafe { info.bytes_of(object) }, info.align);
             let is_counted = is_live && word.state() == CountState::Local;
+            let is_proven = is_live && self.cycles().may_be_proven(word);
             let node = Node {
                 object,
                 bytes,
@@ -341,6 +345,7 @@ impl State {
                 access: if is_live { Access::Closed } else { Access::Open },
                 is_live,
                 is_pending: false,
+                is_presentable: is_live && info.attachment.is_none() && !is_proven,
                 first: 0,
                 slots: 0,
             };

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fallible::out_of_memory;
 use crate::within::within;
 
-use super::graph::{self, Access, Graph, filled, push};
+use super::graph::{self, Access, Graph, Node, filled, push};
 use super::handle::{Ref, Untyped};
 use super::reach::{Hold, Reach};
 use super::state::State;
@@ -70,7 +70,8 @@ impl ObjectKind {
 /// Names for what a [heap snapshot](Survey::write_heap_snapshot) shows. `()` gives none.
 ///
 /// Called when all references have been gathered, once for each live object that could be looked into, in the order in which they
-/// stand in the file: first [`object`](Names::object) for all, then [`slot`](Names::slot) for all. It may do what it likes, also change
+/// stand in the file: first [`object`](Names::object) for all, then [`slot`](Names::slot) for all. Not for what is attached to another object (a
+/// weak cell, a finalizer), nor for what a search for garbage cycles that is under way suspects: these have the names of their types. It may do what it likes, also change
 /// and drop objects: the snapshot shows what was gathered, and what was gathered stays alive until the snapshot is written. Collections
 /// do nothing meanwhile. A panic of it comes out of the call.
 pub trait Names {
@@ -150,7 +151,7 @@ struct Held<'a> {
 impl<'a> Held<'a> {
     fn new(state: &'a State, graph: &'a Graph) -> Held<'a> {
         state.pending().set_held(true);
-        for (_, node) in graph.live().filter(|(_, node)| node.access == Access::Open) {
+        for (_, node) in graph.live().filter(|(_, node)| is_handed_out(node)) {
             // SAFETY: alive: nothing has run since it was gathered.
             unsafe { node.object.as_ref() }.retain();
         }
@@ -161,13 +162,18 @@ impl<'a> Held<'a> {
     fn handle(&self, number: u32) -> Option<ManuallyDrop<Ref<Untyped>>> {
         let node = &self.graph.nodes[number as usize];
         // SAFETY: alive for as long as this is, by the count that was taken, which is not given up before.
-        (node.access == Access::Open).then(|| ManuallyDrop::new(unsafe { Ref::from_raw(node.object) }))
+        is_handed_out(node).then(|| ManuallyDrop::new(unsafe { Ref::from_raw(node.object) }))
     }
+}
+
+/// Whether names are made for an object: it could be looked into, and may come into the program's hands.
+fn is_handed_out(node: &Node) -> bool {
+    node.access == Access::Open && node.is_presentable
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        for (_, node) in self.graph.live().filter(|(_, node)| node.access == Access::Open) {
+        for (_, node) in self.graph.live().filter(|(_, node)| is_handed_out(node)) {
             // SAFETY: alive, by the count that was taken.
             let object = unsafe { node.object.as_ref() };
             let word = object.word();

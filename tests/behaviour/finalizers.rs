@@ -509,6 +509,45 @@ fn handed_over() {
     assert_eq!((said(), runtime.metrics().lingering), (vec![5], 0));
 }
 
+/// What they subscribe on the way goes with the mutator, like all handlers, and keeps none of its objects alive.
+#[test]
+fn what_is_subscribed_while_the_mutator_is_detached_goes_with_it() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let one = plain(&mutator, 1);
+    one.next.set(Some(plain(&mutator, 2)));
+    Ref::set_finalizer(&one, (), |one, (), mutator| {
+        let two = one.next.take().unwrap();
+        mutator.on_beat(When::Every(1), move |_, _| say(two.number)).unwrap();
+    })
+    .unwrap();
+    drop(one);
+    let left = mutator.detach();
+    assert_eq!((left.live.objects, left.finalizers, said()), (0, 0, vec![]));
+    assert_eq!(runtime.metrics().lingering, 0);
+}
+
+/// Where no finalizer may run, none is lost: nothing is destroyed.
+#[test]
+fn within_other_code_nothing_is_destroyed_before_its_finalizers_run() {
+    let (mutator, host) = (attach(), attach());
+    drop((node(&mutator, 1), ring(&mutator, 2..4)));
+    let mut mutator = Some(mutator);
+    let (sends, refused) = std::sync::mpsc::channel();
+    host.on_beat(When::At(1), move |_, _| {
+        let refused = mutator.take().unwrap().destroy(9).unwrap_err();
+        assert_eq!(refused.error.kind(), mimalloc_runtime::ErrorKind::InUse);
+        sends.send(refused.mutator).unwrap();
+    })
+    .unwrap();
+    host.charge(1 << 20);
+    host.safepoint();
+    let mutator = refused.recv().unwrap();
+    assert_eq!(said().len(), 0);
+    mutator.destroy(9).unwrap();
+    assert_eq!(said().len(), 3);
+}
+
 #[test]
 fn detaching_runs_those_that_are_due() {
     let mutator = attach();

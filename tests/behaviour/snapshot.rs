@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::{
-    Budget, ErrorKind, Mutator, Names, ObjectKind, Pacing, Ref, Runtime, Tail, Trace, Untyped, raw,
+    Budget, ErrorKind, Mutator, Names, ObjectKind, Pacing, Ref, Runtime, Tail, Trace, Untyped, Weak, raw,
 };
 use serde_json::{Value, json};
 
@@ -434,6 +434,66 @@ fn a_search_for_cycles_is_not_misled() {
         in_order(&mutator, &roots);
     }
     assert_eq!((mutator.metrics().live.now.objects, mutator.trials().given_up), (1, 0));
+}
+
+/// Keeps what it is handed, and has it attached to something.
+#[derive(Default)]
+struct Keeps {
+    kept: Vec<Ref<Untyped>>,
+    weak: Vec<Weak<Untyped>>,
+}
+
+impl Names for Keeps {
+    fn object(&mut self, object: &Ref<Untyped>, _: &mut String) -> ObjectKind {
+        self.kept.push(object.clone());
+        self.weak.push(Ref::downgrade(object).unwrap());
+        ObjectKind::Object
+    }
+}
+
+/// At whatever step of the search that looks at it.
+#[test]
+fn what_a_name_keeps_is_garbage_no_more() {
+    const LENGTH: usize = 5;
+    // What the search had proven to be garbage is handed to nobody.
+    let (mut some, mut none) = (0, 0);
+    for finalized in [false, true] {
+        for steps in 0..150 {
+            let mutator = attach();
+            mutator.set_finalizers_per_safepoint(0);
+            let knots: Vec<_> = (0..LENGTH).map(|_| knot(&mutator)).collect();
+            for (index, from) in knots.iter().enumerate() {
+                tie(from, &knots[(index + 1) % LENGTH]);
+            }
+            let weak = Ref::downgrade(&knots[0]).unwrap();
+            if finalized {
+                Ref::set_finalizer(&knots[1], (), |_, (), _| ()).unwrap();
+            }
+            drop(knots);
+            for _ in 0..steps {
+                mutator.collect(Budget::Units(1));
+            }
+            let mut names = Keeps::default();
+            mutator.survey().write_heap_snapshot(&mut Vec::new(), &mut names).unwrap();
+            assert!(names.kept.iter().all(Ref::is::<Knot>), "attachments are the crate's own");
+            *if names.kept.is_empty() { &mut none } else { &mut some } += 1;
+            let before = names.kept.len();
+            while !mutator.collect(Budget::Units(1)).is_done() {}
+            mutator.collect(Budget::Unbounded);
+            let found = names.weak.iter().filter(|weak| weak.upgrade().is_some()).count();
+            assert_eq!(found, before, "after {steps} steps");
+            for object in &names.kept {
+                let next = Ref::downcast_ref::<Knot>(object).unwrap().slots.borrow()[0].clone().unwrap();
+                assert_eq!(next.slots.borrow().len(), 1);
+            }
+            drop((names, weak));
+            mutator.collect(Budget::Unbounded);
+            mutator.run_finalizers(9);
+            mutator.collect(Budget::Unbounded);
+            assert_eq!(mutator.metrics().live.now.objects, 0, "after {steps} steps");
+        }
+    }
+    assert!(some > 20 && none > 20, "{some} {none}");
 }
 
 #[test]

@@ -193,6 +193,8 @@ impl State {
         // SAFETY: alive, and attached still (1).
         let mutator = unsafe { Mutator::borrowed(state) };
         this.run_finalizers(&mutator, this.pending.attachments().due());
+        // Theirs too.
+        this.drop_handlers();
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.guarded(|| drop(this.observer.take()));
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);

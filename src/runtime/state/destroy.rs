@@ -53,6 +53,11 @@ impl State {
                 this.is_shared_with_nobody()?;
                 let visits = this.is_unreached()?;
                 if finalizers > 0 && this.pending.attachments().finalizers_in_all() > 0 {
+                    if this.is_within() {
+                        return Err(in_use(
+                            "there are finalizers, and these do not run within code that the crate has called, also for another mutator: destroy the mutator elsewhere, or without finalizers",
+                        ));
+                    }
                     // SAFETY: alive (1).
                     let mutator = unsafe { Mutator::borrowed(state) };
                     // SAFETY: just proven.

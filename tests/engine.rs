@@ -142,7 +142,7 @@ fn settled() -> engine::EngineStats {
     loop {
         let pages = |stats: &engine::EngineStats| stats.classes().map(|class| class.pages.current).collect::<Vec<_>>();
         let before = engine::stats();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         let after = engine::stats();
         if pages(&before) == pages(&after) {
             return after;

@@ -7,6 +7,7 @@ mod bounds;
 mod census;
 mod counts;
 mod cycles;
+mod detached;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod finalizers;

@@ -60,6 +60,7 @@ use crate::aside::aside;
 use super::attached::Attachment;
 use super::budget::Meter;
 use super::candidates::{Candidates, spread};
+use super::ledger::Ledger;
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
@@ -138,10 +139,11 @@ pub struct Trials {
 ///
 /// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black, in `waiting`, once; and what
 /// stands there is one or the other, so its memory is not freed. An object is in the set of candidates exactly if it is buffered and its
-/// colour is `None`.
+/// colour is `None` and it is not on the ledger.
 #[derive(Debug)]
 pub(crate) struct Cycles {
     candidates: Candidates,
+    ledger: Ledger,
     phase: Cell<Phase>,
     level: Cell<u8>,
     members: RefCell<List>,
@@ -254,7 +256,7 @@ impl Pace {
 }
 
 #[derive(Debug, Default)]
-struct Addresses(u64);
+pub(super) struct Addresses(u64);
 
 impl Hasher for Addresses {
     fn finish(&self) -> u64 {
@@ -276,6 +278,7 @@ impl Cycles {
     pub(crate) fn new() -> Option<Cycles> {
         Some(Cycles {
             candidates: Candidates::new()?,
+            ledger: Ledger::default(),
             phase: Cell::new(Phase::Idle),
             level: Cell::new(0),
             members: RefCell::default(),
@@ -307,6 +310,48 @@ impl Cycles {
     /// How many candidates there are.
     pub(crate) fn candidates(&self) -> usize {
         self.candidates.len() + self.waiting.borrow().len()
+    }
+
+    /// Those of them for which there is room, in the order in which they came.
+    pub(super) fn candidates_in_order(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.borrow().len() > 0
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The mutator has gone: no safepoint comes any more at which something could be looked for.
+    pub(crate) fn mutator_gone(&self) {
+        self.ledger.keep();
+    }
+
+    /// A search has left candidates that it could not look at. Each release of them is to be told from now on: no other may come.
+    pub(crate) fn arm_candidates(&self) {
+        let arm = |object: NonNull<Object>| {
+            // SAFETY: on a list, so by MEMBERS not freed.
+            let header = unsafe { header(object) };
+            if !header.word().is_dead() {
+                header.set_word(header.word().armed());
+            }
+        };
+        let (mut place, mut left) = (self.candidates.newest(), Candidates::PLACES);
+        while let Some((object, next, rest)) = self.candidates.next(place, left) {
+            arm(object);
+            (place, left) = (next, rest);
+        }
+        let waiting = self.waiting.borrow();
+        (0..waiting.len()).for_each(|at| arm(waiting.get(at)));
+    }
+
+    /// A number with which cells can tell of changes: not 0, and no other's.
+    pub(super) fn next_number(&self) -> u32 {
+        self.recount.set(self.recount.get().checked_add(1).unwrap_or(1));
+        self.recount.get()
     }
 
     /// Whether a trial is under way that has not come to garbage yet.
@@ -403,8 +448,7 @@ impl Cycles {
         // SAFETY: alive (1).
         let header = unsafe { header(object) };
         let word = header.word();
-        // Not in the set, as it was not buffered.
-        if word.colour() == Colour::None && self.candidates.add_next(object) {
+        if word.is_on_no_list() && self.candidates.add_next(object) {
             self.news.set(self.news.get() + 1);
             return header.set_word(word.buffered());
         }
@@ -412,7 +456,7 @@ impl Cycles {
         unsafe { self.suspect_loudly(object) }
     }
 
-    /// The rest of `suspect`: a member of a trial, or room has to be made.
+    /// The rest of `suspect`: a member of a trial, or on the ledger, or room has to be made.
     ///
     /// # Safety
     /// 1. As for `suspect`.
@@ -422,11 +466,22 @@ impl Cycles {
         // SAFETY: alive (1).
         let header = unsafe { header(object) };
         let word = header.word();
+        if word.may_be_on_ledger() {
+            // SAFETY: alive (1).
+            if unsafe { self.ledger.released(object) } {
+                return;
+            }
+            if !self.ledger.remove(object) {
+                // It is a candidate that was left.
+                self.news.set(self.news.get() + 1);
+                return header.set_word(word.buffered());
+            }
+        }
         self.news.set(self.news.get() + 1);
         self.touched(word);
         header.set_word(word.buffered());
         if word.colour() == Colour::None {
-            // SAFETY: handed on (1); not in the set, as it was not buffered.
+            // SAFETY: handed on (1); not in the set.
             unsafe { self.enter(object) };
         }
     }
@@ -481,6 +536,8 @@ impl Cycles {
         self.touched(word);
         if word.colour() == Colour::Grey {
             header.set_word(word.with_colour(Colour::Black));
+        } else if word.may_be_on_ledger() {
+            self.ledger.make_void();
         }
     }
 
@@ -534,6 +591,7 @@ impl Cycles {
         if recount == self.recount.get() {
             self.disturbed.set(true);
         }
+        self.ledger.disturb(recount);
     }
 
     /// An object dies. Returns what its header is from now on, save that it is not queued yet.
@@ -548,7 +606,8 @@ impl Cycles {
         if !word.is_buffered() {
             return word;
         }
-        if word.colour() == Colour::None {
+        let was_on_ledger = word.may_be_on_ledger() && self.ledger.remove(object);
+        if word.colour() == Colour::None && !was_on_ledger {
             self.candidates.remove(object);
         }
         let word = word.unbuffered();
@@ -1002,7 +1061,7 @@ impl Cycles {
         };
         if next != Next::Check {
             self.disturbed.set(false);
-            self.recount.set(self.recount.get().checked_add(1).unwrap_or(1));
+            self.next_number();
         }
         self.verifying.set(true);
         self.enter_phase(Phase::Sweep { next });
@@ -1272,14 +1331,21 @@ impl<M: Memory> Look for Marking<'_, M> {
                     && word.age() <= cycles.level.get()
                     && word.state() == CountState::Local =>
             {
+                if word.may_be_on_ledger() && cycles.ledger.holds(child) {
+                    // It is in use, and so is what it leads to.
+                    return;
+                }
                 if self.members.push(child).is_err() {
                     self.failed = true;
                     return;
                 }
+                cycles.count(|trials| trials.members += 1);
+                if word.may_be_on_ledger() && cycles.ledger.remove(child) {
+                    return header.set_word(word.unbuffered().grey(1));
+                }
                 if word.is_buffered() {
                     cycles.candidates.remove(child);
                 }
-                cycles.count(|trials| trials.members += 1);
                 // A candidate came to be one after the others were gathered, and stays one.
                 header.set_word(word.grey(1));
             }

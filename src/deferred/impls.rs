@@ -121,7 +121,7 @@ const fn has_slots<T: Trace>() -> bool {
 }
 
 // SAFETY: 1-5: as for `Option`, which it is. 6: all that can be done while others refer to it is to fill it. References that are put in after
-// it was looked at were not counted, so what they lead to is found in use; but if it is filled with more slots than it had, a visit that
+// it was looked at were not counted, so what they lead to is found in use (the ledger, which would find too much, asks); but if it is filled with more slots than it had, a visit that
 // is resumed would pass those behind it again: told.
 unsafe impl<T: Trace> Trace for OnceCell<T> {
     const SLOTS: Slots = T::SLOTS;
@@ -131,7 +131,11 @@ unsafe impl<T: Trace> Trace for OnceCell<T> {
     fn trace(&self, tracer: &mut Tracer<'_>) {
         match (self.get(), T::SLOTS) {
             (Some(value), _) => value.trace(tracer),
-            (None, Slots::Fixed(slots)) => tracer.empty(slots),
+            (None, Slots::Fixed(0)) => {}
+            (None, Slots::Fixed(slots)) => {
+                tracer.unfilled();
+                tracer.empty(slots);
+            }
             (None, Slots::Varying) => tracer.unwatched(),
         }
     }

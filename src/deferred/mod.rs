@@ -12,6 +12,7 @@ mod candidates;
 mod cycles;
 mod impls;
 mod kind;
+mod ledger;
 mod list;
 mod object;
 mod pacer;

@@ -16,7 +16,7 @@
 //! An object that *hosts* has attachments ([`attached`](super::attached)), which are to be told of its death; it is not plain.
 //!
 //! The rest is about cycles ([`cycles`](super::cycles)). An object whose type may be part of one is *armed*: a release that leaves it alive
-//! makes it a candidate, which is *buffered* and no longer armed. `colour` says what a trial thinks of it, `age` how often it was
+//! makes it a candidate, which is *buffered* and no longer armed. One that is both may be on the ledger ([`ledger`](super::ledger)). `colour` says what a trial thinks of it, `age` how often it was
 //! found alive. An object that is in a trial's list when it dies is *held*: its memory stays until the list has let go of it, a *husk*
 //! if nothing else is left to be done.
 //!
@@ -227,7 +227,33 @@ impl Word {
         self.0 & ARMED != 0
     }
 
-    /// Not a candidate any more.
+    /// On the ledger: every release is told of, and so are its death and that it is borrowed.
+    pub(crate) const fn on_ledger(self) -> Word {
+        Word(self.0 | BUFFERED | ARMED)
+    }
+
+    /// Whether it may be on the ledger: a candidate is not armed, save in a trial, and when the mutator has gone.
+    #[inline(always)]
+    pub(crate) const fn may_be_on_ledger(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & (BUFFERED | ARMED | COLOUR) == BUFFERED | ARMED
+    }
+
+    /// Whether it is neither buffered nor in a trial.
+    #[inline(always)]
+    pub(crate) const fn is_on_no_list(self) -> bool {
+        self.0 & (BUFFERED | COLOUR) == 0
+    }
+
+    /// Whether somebody is to be told of a change to its slots: it is in a trial, or on the ledger. One comparison for both.
+    #[inline(always)]
+    pub(crate) const fn is_watched(self) -> bool {
+        debug_assert!(!self.is_dead());
+        const { assert!(ARMED << 1 == BUFFERED && BUFFERED << 1 == COLOUR & COLOUR.wrapping_neg()) };
+        self.0 & (COLOUR | BUFFERED | ARMED) >= BUFFERED | ARMED
+    }
+
+    /// Not a candidate any more, nor on the ledger.
     #[inline(always)]
     pub(crate) const fn unbuffered(self) -> Word {
         Word(self.0 & !BUFFERED | ARMED)

@@ -413,6 +413,8 @@ impl Pending {
     pub(crate) unsafe fn attach(&self, host: NonNull<Object>, attachment: NonNull<Object>) {
         // SAFETY: alive (1). It is about to have a slot more.
         unsafe { self.cycles.change(host) };
+        // Its type may be one that was not followed, as it leads nowhere by itself.
+        self.cycles.ledger().make_void();
         // SAFETY: alive (1).
         let (leads_on, header) = (unsafe { header(attachment) }.word().is_cyclic(), unsafe { header(host) });
         if leads_on && !header.word().is_cyclic() {
@@ -704,6 +706,14 @@ impl Pending {
             if self.draining.get() || !meter.admits() {
                 return;
             }
+            self.draining.set(true);
+            let _done = Draining(self);
+            let before = meter.search_units;
+            if search == Search::All && self.cycles.is_worth_a_trial(anew) {
+                // SAFETY: 1; there is no trial.
+                unsafe { self.cycles.survey(self, memory, meter) };
+            }
+            // Of those that were candidates there may be none any more.
             if search == Search::All && self.cycles.is_worth_a_trial(anew) {
                 self.cycles.begin(OLDEST);
                 anew = false;
@@ -711,9 +721,6 @@ impl Pending {
             if !self.cycles.is_trying() {
                 return;
             }
-            self.draining.set(true);
-            let _done = Draining(self);
-            let before = meter.search_units;
             // SAFETY: 1.
             unsafe { self.cycles.advance(self, memory, meter) };
             self.cycles.spent(meter.search_units - before);

@@ -143,6 +143,9 @@ pub(crate) trait Look {
     /// The object that is being traced can be changed from here on without the crate's being told.
     fn unwatched(&mut self);
 
+    /// There are empty slots that can be filled from here on without the crate's being told, and not changed otherwise.
+    fn unfilled(&mut self) {}
+
     /// Somebody is changing the object that is being traced. What comes of this visit counts for nothing.
     fn busy(&mut self);
 }
@@ -222,6 +225,15 @@ impl<'a> Tracer<'a> {
     pub fn unwatched(&mut self) {
         if let Visit::Look(look) = &mut self.visit {
             look.unwatched();
+        }
+    }
+
+    /// Empty slots of the value may be filled while others refer to it, without the crate's being told. A trial finds what is put there in use;
+    /// who counts on nothing being put there must not rely on the object.
+    #[inline(always)]
+    pub(crate) fn unfilled(&mut self) {
+        if let Visit::Look(look) = &mut self.visit {
+            look.unfilled();
         }
     }
 

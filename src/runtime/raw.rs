@@ -111,14 +111,14 @@ pub unsafe fn upgrade(cell: NonNull<Object>) -> Option<NonNull<Object>> {
 /// its own and does not call [`Tracer::unwatched`](crate::Tracer::unwatched). (What the crate's [cells](crate::cell) hold, and
 /// what is changed through [`Ref::get_mut`](crate::Ref::get_mut), need no call.)
 ///
-/// A load and a branch, unless the object is a member of a trial just then.
+/// A load and a branch, unless the object is a member of a trial just then, or the mutator has gone.
 ///
 /// # Safety
 /// 1. `object` is alive.
 #[inline(always)]
 pub unsafe fn changing(object: NonNull<Object>) {
     // SAFETY: alive (1).
-    if unsafe { object.as_ref() }.word().colour() != Colour::None {
+    if unsafe { object.as_ref() }.word().is_watched() {
         // SAFETY: alive (1).
         unsafe { thread::change(object) }
     }

@@ -8,6 +8,7 @@ mod census;
 mod counts;
 mod cycles;
 mod destroy;
+mod detached;
 #[path = "../everything/mod.rs"]
 mod everything;
 mod finalizers;

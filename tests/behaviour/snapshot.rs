@@ -194,10 +194,9 @@ fn it_holds_what_lives() {
         let counted = census.types().map(|found| (found.name, (found.live.objects, found.live.bytes)));
         assert_eq!(read.classes(), counted.collect());
         assert_eq!(read.below("").len(), roots.len().min(held));
-        assert_eq!(
-            live.objects > 0 && held == 0,
-            !read.below("(garbage cycles)").is_empty() || !read.below("(dead)").is_empty()
-        );
+        // With roots some of it may be garbage too.
+        let is_garbage_shown = !read.below("(garbage cycles)").is_empty() || !read.below("(dead)").is_empty();
+        assert!(is_garbage_shown || live.objects == 0 || held > 0);
         in_order(&mutator, &roots);
         drop(roots);
         mutator.collect(Budget::Unbounded);

@@ -165,7 +165,52 @@ fn a_panic_hook_may_give_up_references() {
         let metrics = mutator.metrics();
         assert_eq!((metrics.live.now.objects, metrics.pending.now.objects, metrics.in_use_bytes), (0, 0, 0));
     }
+    // The same where each release is looked into at once.
+    for first in [false, true] {
+        let runtime = Runtime::new().unwrap();
+        let mutator = runtime.attach().unwrap();
+        let (one, other) = (touchy(&mutator, 0), touchy(&mutator, 0));
+        one.slot.replace(Some(other.clone()));
+        other.slot.replace(Some(one.clone()));
+        let rings = (0..10_000).map(|_| {
+            let ring = touchy(&mutator, 0);
+            ring.slot.replace(Some(ring.clone()));
+            ring
+        });
+        let rings: Vec<_> = rings.collect();
+        drop(mutator);
+        let touched = if first { &one } else { &other };
+        touched.times.set(1);
+        DROPPED_BY_THE_HOOK.set(rings.into_iter().chain([other.clone()]).collect());
+        assert!(panics(|| drop(other)));
+        assert_eq!(runtime.metrics().lingering, 1);
+        drop(one);
+        assert_eq!((runtime.metrics().lingering, runtime.metrics().live.objects), (0, 0));
+    }
     drop(std::panic::take_hook());
+}
+
+#[test]
+fn a_trace_that_panics_after_the_mutator_has_gone_does_not_keep_garbage() {
+    for (times, touched_first) in [(1, true), (1, false), (2, true), (2, false), (u32::MAX, true), (u32::MAX, false)] {
+        let runtime = Runtime::new().unwrap();
+        let mutator = runtime.attach().unwrap();
+        let (one, other) = (touchy(&mutator, 0), touchy(&mutator, 0));
+        one.slot.replace(Some(other.clone()));
+        other.slot.replace(Some(one.clone()));
+        let more = other.clone();
+        drop(mutator);
+        let touched = if touched_first { &one } else { &other };
+        touched.times.set(times);
+        // It comes out of the drop that caused it, and comes to an end.
+        assert!(panics(|| drop(one.clone())));
+        assert!(touched.times.get() == 0 || times > 2);
+        touched.times.set(0);
+        drop((one, other));
+        assert_eq!(runtime.metrics().lingering, 1, "{times} {touched_first}");
+        drop(more);
+        assert_eq!(runtime.metrics().lingering, 0, "{times} {touched_first}");
+    }
 }
 
 /// Candidates that have to make room for others while a trial gathers and marks are members of it, and counted.

@@ -46,8 +46,8 @@ impl State {
         let this = unsafe { state.as_ref() };
         // SAFETY: handed on (1).
         unsafe { this.pending.suspect(object) };
-        if !this.attached.get() {
-            // No collection will come to look.
+        if !this.attached.get() && this.pending.cycles().is_worthwhile() {
+            // No collection will come to look, and it is not known to be held from outside.
             // SAFETY: handed on (2).
             unsafe { State::retired_now(state) }
         }
@@ -140,6 +140,9 @@ impl State {
         let this = unsafe { state.as_ref() };
         let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
         this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        if !this.attached.get() && this.pending.cycles().candidates() > 0 && !this.pending.is_draining() {
+            this.pending.cycles().arm_candidates();
+        }
         // SAFETY: handed on (1).
         unsafe { State::end_if_over(state) }
     }
@@ -200,6 +203,8 @@ impl State {
         this.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         this.attached.set(false);
         this.retires_now.set(true);
+        this.pending.cycles().mutator_gone();
+        this.pending.cycles().arm_candidates();
         thread::find_current();
         heartbeat::detach_thread();
         this.show(0);

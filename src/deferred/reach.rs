@@ -30,6 +30,7 @@
 //! # What is not counted
 //! References to immortal and sticky objects. With one of these in the heap nothing can be said.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::cycles::{Foreign, is_condemned};
@@ -258,12 +259,16 @@ impl<M: Memory> Look for Adding<'_, M> {
 struct Leaving<'a, M> {
     pending: &'a Pending,
     foreign: Foreign<'a, M>,
+    /// The slot behind the last reference that was given up.
+    behind: &'a Cell<usize>,
 }
 
 impl<M: Memory> Look for Leaving<'_, M> {
-    unsafe fn reference(&mut self, child: NonNull<Object>, _: usize) {
+    unsafe fn reference(&mut self, child: NonNull<Object>, slot: usize) {
         // SAFETY: not freed (1), and of this thread, as what refers to it.
         if unsafe { self.foreign.has(child) } {
+            // First: what dies of it may panic.
+            self.behind.set(slot + 1);
             // SAFETY: the reference is the object's that is being traced, and goes with it (1).
             unsafe { self.pending.give_up(child) }
         }
@@ -294,18 +299,19 @@ impl Pending {
     }
 
     /// Gives up the references of an object to objects of other mutators, of which some may die of it. A panic of its `trace` passes
-    /// through.
+    /// through, and so does one of what dies; then it is to be called again if `from` has moved.
     ///
     /// # Safety
-    /// 1. `object` is of this queue, came from `memory`, and its value is there, save for the first `from` slots. Done once.
-    pub(crate) unsafe fn give_up_foreign<M: Memory>(&self, memory: &M, object: NonNull<Object>, from: usize) {
+    /// 1. `object` is of this queue, came from `memory`, and its value is there, save for the first `from` slots. Done once, or with `from` as the
+    ///    last call has left it.
+    pub(crate) unsafe fn give_up_foreign<M: Memory>(&self, memory: &M, object: NonNull<Object>, from: &Cell<usize>) {
         // SAFETY: not freed (1).
         let info = unsafe { header(object) }.info();
         if self.is_alone() || info.slots == Slots::Fixed(0) {
             return;
         }
-        let mut look = Leaving { pending: self, foreign: Foreign::among(self, memory) };
-        let mut tracer = Tracer::look(&mut look, from, usize::MAX);
+        let mut look = Leaving { pending: self, foreign: Foreign::among(self, memory), behind: from };
+        let mut tracer = Tracer::look(&mut look, from.get(), usize::MAX);
         // SAFETY: an object of this type, which nobody else uses.
         unsafe { (info.trace)(object, &mut tracer) }
     }

@@ -70,7 +70,8 @@ impl Mutator {
     /// references to objects of other mutators are given up; a second and a third look at the objects, if there is any such thing.
     ///
     /// Finalizers run first, at most so many: those that are due, and then those of all other objects, in no particular order, as everything is
-    /// garbage by then ([`Finalize`](crate::Finalize)). What they take out of it stands in the way like any reference. Those beyond the bound do
+    /// garbage by then ([`Finalize`](crate::Finalize)). Weak references to an object with a finalizer refer to nothing by
+    /// then; those to others lead there still. What they take out of it stands in the way like any reference. Those beyond the bound do
     /// not run. 0 for none.
     ///
     /// Raw blocks ([`allocate`](Mutator::allocate)) go with the heap, whoever still has a pointer to one. What finds objects without

@@ -456,6 +456,36 @@ fn what_it_holds_of_others_is_let_go() {
 }
 
 /// A table that knows objects without counting them, as of strings: nothing is taken up from it while the heap goes.
+/// Objects of a mutator that has gone are dropped where the last reference is given up, and so is what panics then.
+#[test]
+fn what_others_panic_with_keeps_nothing_from_being_let_go() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+    #[derive(Trace)]
+    struct Held {
+        #[trace(skip)]
+        _panics: Panics,
+    }
+    let runtime = Runtime::new().unwrap();
+    let (gone, mutator) = (runtime.attach().unwrap(), runtime.attach().unwrap());
+    let held = |_| gone.alloc(Held { _panics: Panics }).map_err(drop).unwrap();
+    drop(mutator.alloc_tail((), 5, held).unwrap());
+    let holds: Vec<_> = (0..3).map(|_| mutator.alloc_tail((), 5, held).unwrap()).collect();
+    // So that they are found in objects.
+    drop(mutator.alloc_tail((), 3, |index| holds[index].clone()).unwrap());
+    drop(holds);
+    assert_eq!(gone.detach().live.objects, 20);
+    let caught = catch_unwind(AssertUnwindSafe(|| mutator.destroy(0).map(drop).map_err(drop)));
+    assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"dropped"));
+    assert_eq!(runtime.metrics().lingering, 0);
+}
+
 #[test]
 fn what_goes_is_not_taken_up_again() {
     type Table = Rc<RefCell<Vec<std::ptr::NonNull<Object>>>>;

@@ -2,6 +2,7 @@
 
 #[path = "../../fuzz/attached/mod.rs"]
 mod attached;
+mod attachments;
 mod beats;
 mod bounds;
 mod census;

@@ -4,7 +4,9 @@ use std::cell::RefCell as StdRefCell;
 use std::rc::Rc;
 
 use mimalloc_runtime::cell::{Cell, RefCell};
-use mimalloc_runtime::{Budget, GrowError, Mutator, Pacing, Ref, Runtime, Stop, Tail, Trace, Untyped, Weak, raw};
+use mimalloc_runtime::{
+    Budget, EphemeronMap, GrowError, Mutator, Pacing, Ref, Runtime, Stop, Tail, Trace, Untyped, Weak, When, raw,
+};
 
 use crate::SCALE;
 
@@ -198,7 +200,7 @@ fn after_the_mutator_has_gone() {
     let weak_of_gone = Ref::downgrade(&gone).unwrap();
     drop(gone);
     assert_eq!(mutator.detach().live.objects, 3);
-    // Also one that is made only now.
+    // Also another one of the same object.
     let later = Ref::downgrade(&weak.upgrade().unwrap()).unwrap();
     assert!(Weak::ptr_eq(&weak, &later));
     drop(object);
@@ -206,6 +208,55 @@ fn after_the_mutator_has_gone() {
     assert_eq!(runtime.metrics().lingering, 1);
     drop((weak, later, weak_of_gone));
     assert_eq!((runtime.metrics().lingering, runtime.metrics().ended), (0, 1));
+}
+
+/// All that can be attached, for the first time, to what is left of a mutator.
+#[test]
+fn it_may_be_the_first_after_the_mutator_has_gone() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let (one, other) = (node(&mutator), node(&mutator));
+    assert_eq!(mutator.detach().live.objects, 2);
+    let weak = Ref::downgrade(&one).unwrap();
+    one.weak.replace(Some(Ref::downgrade(&other).unwrap()));
+    Ref::set_finalizer(&one, other.clone(), |one, other, _| {
+        assert!(Ref::ptr_eq(&one.weak.borrow().as_ref().unwrap().upgrade().unwrap(), &other));
+    })
+    .unwrap();
+    let host = runtime.attach().unwrap();
+    let mut notes = EphemeronMap::new();
+    notes.insert(&host, &other, one.clone()).unwrap();
+    assert!(Ref::ptr_eq(&weak.upgrade().unwrap(), &notes.get(&other).unwrap()));
+    drop(one);
+    assert!(weak.upgrade().is_some());
+    drop(notes);
+    host.collect(Budget::Unbounded);
+    assert!(weak.upgrade().is_none());
+    assert_eq!(host.metrics().panics, 0);
+    assert_eq!(runtime.metrics().lingering, 1);
+    drop((weak, other));
+    host.collect(Budget::Unbounded);
+    assert_eq!((runtime.metrics().lingering, live(&host)), (0, 0));
+}
+
+/// No handle of the mutator is needed to make one, so that what the allocation calls may detach it.
+#[test]
+fn a_handler_may_detach_the_mutator_while_one_is_made() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attaching().beat_bytes(1024).unwrap().attach().unwrap();
+    let objects: Vec<_> = (0..200).map(|_| node(&mutator)).collect();
+    let place: Rc<StdRefCell<Option<Mutator>>> = Rc::default();
+    let taken = Rc::clone(&place);
+    mutator.on_beat(When::Every(1), move |_, _| drop(taken.take())).unwrap();
+    place.replace(Some(mutator));
+    let weak: Vec<_> = objects.iter().map(|object| Ref::downgrade(object).unwrap()).collect();
+    assert!(place.borrow().is_none() && Rc::strong_count(&place) == 1, "the handler has run, and gone");
+    assert!(weak.iter().zip(&objects).all(|(weak, object)| Ref::ptr_eq(&weak.upgrade().unwrap(), object)));
+    drop(objects);
+    assert!(weak.iter().all(|weak| weak.upgrade().is_none()));
+    assert_eq!(runtime.metrics().lingering, 1);
+    drop(weak);
+    assert_eq!(runtime.metrics().lingering, 0);
 }
 
 #[test]

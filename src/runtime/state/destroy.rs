@@ -6,6 +6,7 @@
 //! one through would have been counted. Last, the engine frees the pages.
 
 use core::any::Any;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
@@ -200,8 +201,16 @@ impl State {
     unsafe fn take_leave_of(&self, object: NonNull<Object>) -> bool {
         // SAFETY: of this queue (1), and nothing is being collected, though it looks so to code of the user's.
         let Some(from) = (unsafe { self.pending.remains(object) }) else { return false };
-        // SAFETY: its value is there, save for these slots; once (1).
-        self.guarded(|| unsafe { self.pending.give_up_foreign(&self.heap, object, from) });
+        let from = Cell::new(from);
+        loop {
+            let before = from.get();
+            // SAFETY: its value is there, save for these slots; once, or as the last call has left it (1).
+            let outcome = self.guarded(|| unsafe { self.pending.give_up_foreign(&self.heap, object, &from) });
+            // What a release has called may panic as often as there are references; a `trace`, without end.
+            if outcome == Outcome::Returned || from.get() == before {
+                break;
+            }
+        }
         let mut had_any = true;
         // SAFETY: its value is there, and not used again (1).
         self.guarded(|| had_any = unsafe { drop_residue(object) });

@@ -99,7 +99,7 @@ impl State {
     }
 
     /// The mutator was detached by what a poll has called. That can only be where the allocation came through a handle of the
-    /// heap, which keeps the state alive. What `detach` found in use is given up now.
+    /// heap, or of the object that something is attached to, which keeps the state alive. What `detach` found in use is given up now.
     #[cold]
     pub(super) fn detached_within(&self) {
         self.drop_handlers();

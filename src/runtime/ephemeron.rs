@@ -50,6 +50,8 @@ use super::weak_set::{End, Table};
 /// has weak references to the entries. When the key dies, its attachment and all that hangs on it are freed in steps; when the map does,
 /// so are its references, and each takes the value out of its entry.
 ///
+/// What is left of an entry then, some 80 bytes, stays with the key until that gets an entry in another map, or dies.
+///
 /// What is known to be garbage goes by the key alone: a map that only its own values refer to lives until its keys have gone, or it is emptied.
 ///
 /// # Cost

@@ -47,7 +47,8 @@ pub unsafe fn release(object: NonNull<Object>) {
 /// # Safety
 /// 1. The memory of `object` has not been freed: it is alive, or it has died and its value has not been dropped yet. (The
 ///    `Drop` of a field of the object, for instance, is a moment at which a table can still be told. Objects without such a
-///    field may be freed as they die.)
+///    field may be freed as they die, and are not known to be dead while their references are given up: where a reference leads to an
+///    object of another mutator, code of that one's can run meanwhile.)
 #[inline(always)]
 pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
     // SAFETY: not freed (1).

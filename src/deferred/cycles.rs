@@ -63,6 +63,7 @@ use super::candidates::{Candidates, spread};
 use super::ledger::Ledger;
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
+use super::pace::Pace;
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
 use super::trace::{ATTACHED, Look, Slots, Tracer};
 
@@ -176,83 +177,6 @@ pub(crate) struct Cycles {
     news: Cell<u64>,
     trials: Cell<Trials>,
     pace: Pace,
-}
-
-/// When trials are made, and how fast: paid for by allocation, like freeing.
-///
-/// A trial is worked on at safepoints, [`Pace::UNITS_PER_BYTE`] for each byte allocated since it began. No garbage object costs
-/// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
-///
-/// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
-/// objects in use; twice as many of either after one of whose members less than an eighth were garbage, twice as many again
-/// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
-/// often it is suspected. But such patience ends at [`Pace::LIVE`] times what lives, or a large structure that is suspected for long would
-/// let many times its size come together in garbage.
-#[derive(Debug)]
-struct Pace {
-    /// Bytes allocated since the last trial.
-    since: Cell<u64>,
-    patience: Cell<u64>,
-    /// Units that are paid for.
-    credit: Cell<u64>,
-    /// Units of the last trial, or of the one that is under way.
-    units: Cell<u64>,
-    /// What trials had come to before it.
-    before: Cell<Trials>,
-    /// Bytes that lived after it.
-    live: Cell<Option<u64>>,
-}
-
-impl Pace {
-    const UNITS_PER_BYTE: u64 = 2;
-    const BYTES_PER_UNIT: u64 = 8;
-    const LEAST: u64 = 256 << 10;
-    const MOST_PATIENCE: u64 = 16;
-    const LIVE: u64 = 2;
-
-    fn new() -> Pace {
-        Pace {
-            since: Cell::new(0),
-            patience: Cell::new(1),
-            credit: Cell::new(0),
-            units: Cell::new(0),
-            before: Cell::default(),
-            live: Cell::default(),
-        }
-    }
-
-    /// The members of the last trial, and how many were garbage. `trials` is what all have come to.
-    fn found(&self, trials: Trials) -> (u64, u64) {
-        let before = self.before.get();
-        (trials.members - before.members, trials.garbage - before.garbage)
-    }
-
-    /// Bytes from one trial to the next. `trials` is what they have come to, and so many bytes live now.
-    fn gap(&self, trials: Trials, live: u64) -> u64 {
-        // Not what lives now: garbage that has come together since is among that.
-        let live = self.live.get().unwrap_or(live);
-        self.live.set(Some(live));
-        let (members, garbage) = self.found(trials);
-        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
-        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
-        let least = (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST);
-        let most = live.saturating_mul(Pace::LIVE).max(Pace::LEAST * Pace::MOST_PATIENCE);
-        least.saturating_mul(self.patience.get()).min(most).max(least)
-    }
-
-    fn begin(&self, trials: Trials) {
-        self.before.set(trials);
-        self.units.set(0);
-        self.credit.set(0);
-    }
-
-    fn end(&self, trials: Trials) {
-        let (members, garbage) = self.found(trials);
-        let is_fruitful = garbage > 0 && garbage * 8 >= members;
-        self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
-        self.since.set(0);
-        self.live.set(None);
-    }
 }
 
 #[derive(Debug, Default)]
@@ -401,16 +325,12 @@ impl Cycles {
 
     /// So many bytes were allocated, and so many live. Begins a trial if one is due, and says whether the next safepoint has something to do.
     pub(crate) fn pay(&self, bytes: u64, live: u64) -> bool {
-        let pace = &self.pace;
         if self.is_trying() {
-            pace.credit.set(pace.credit.get().saturating_add(bytes.saturating_mul(Pace::UNITS_PER_BYTE)));
+            self.pace.earn(bytes);
             return true;
         }
-        pace.since.set(pace.since.get().saturating_add(bytes));
-        if pace.since.get() < pace.gap(self.trials.get(), live)
-            || self.phase.get() != Phase::Idle
-            || self.candidates() == 0
-        {
+        let is_due = self.pace.wait(bytes, self.trials.get(), live);
+        if !is_due || self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
         }
         // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
@@ -429,12 +349,12 @@ impl Cycles {
 
     /// So many units were worked off, in a search of whatever kind.
     pub(super) fn spent(&self, units: u64) {
-        self.pace.units.set(self.pace.units.get() + units);
+        self.pace.spent(units);
     }
 
     /// The units that are paid for, which may be worked off now.
     pub(crate) fn due(&self) -> u64 {
-        if self.is_trying() { self.pace.credit.replace(0) } else { 0 }
+        if self.is_trying() { self.pace.spend() } else { 0 }
     }
 
     // ---- what the program does ----

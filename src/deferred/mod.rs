@@ -15,6 +15,7 @@ mod kind;
 mod ledger;
 mod list;
 mod object;
+mod pace;
 mod pacer;
 mod pending;
 mod quick;

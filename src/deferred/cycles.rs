@@ -139,7 +139,7 @@ pub struct Trials {
 /// The search for garbage cycles among the objects of one mutator.
 ///
 /// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black, in `waiting`, once; and what
-/// stands there is one or the other, so its memory is not freed. An object is in the set of candidates exactly if it is buffered and its
+/// stands there is one or the other, so its memory is not freed, save what a sweep has left behind ([`Phase::Sweep`]). An object is in the set of candidates exactly if it is buffered and its
 /// colour is `None` and it is not on the ledger.
 #[derive(Debug)]
 pub(crate) struct Cycles {
@@ -561,9 +561,15 @@ impl Cycles {
         visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
     ) {
         let phase = self.phase.get();
-        for list in [&self.members, &self.waiting] {
+        // A sweep moves those that remain together. What it has passed and left behind them stands there for nothing, and may be freed.
+        let left_behind = match phase {
+            Phase::Sweep { .. } => self.kept.get()..self.at.get(),
+            Phase::Trim { .. } => self.kept.get()..usize::MAX,
+            _ => 0..0,
+        };
+        for (list, left_behind) in [(&self.members, left_behind), (&self.waiting, 0..0)] {
             let list = list.borrow();
-            for index in 0..list.len() {
+            for index in (0..list.len()).filter(|index| !left_behind.contains(index)) {
                 let object = list.get(index);
                 // SAFETY: by MEMBERS not freed.
                 let word = unsafe { header(object) }.word();

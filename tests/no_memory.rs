@@ -210,7 +210,10 @@ fn looking_at_the_heap_says_so() {
     };
     let missing = [
         failing(|| {
-            mutator.survey().root(&list).complete().words().verify().map(|found| assert_eq!(found.problems, []))
+            let survey = mutator.survey().root(&list).complete();
+            // Tools would see that words are read which were never written.
+            let survey = if cfg!(small_tests) { survey } else { survey.words() };
+            survey.verify().map(|found| assert_eq!(found.problems, []))
         }),
         failing(|| mutator.survey().root(&list).leaks()),
         failing(|| {

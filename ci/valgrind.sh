@@ -33,16 +33,16 @@ must_see block_written_into_the_next "Invalid write of size 8"
 # memcheck runs one thread at a time, and one that reads without a rest keeps the others from going on. And of a mutator that was destroyed with
 # blocks in use it knows nothing: it ends when their memory is used again.
 #
-# Two at once, as it uses one processor each, and the tests of behaviour take as long as all others.
+# Two at once, as it uses one processor each: those of behaviour and walls take as long as all others.
 tests=("${memcheck[@]}" "${cargo[@]}")
 quietly=(-- --test-threads=1 "${skip_messages[@]}" --skip readings_are_whole_while_the_mutator_works
     --skip containers_in_the_heap_keep_it_from_being_destroyed --skip the_wall_of_a_mutator_that_was_destroyed_is_free)
-mapfile -t others < <(ls tests/*.rs tests/*/main.rs | sed -e 's|/main||; s|.*/||; s|\.rs$||' | grep -v '^behaviour$' | sed 's/^/--test=/')
+mapfile -t others < <(ls tests/*.rs tests/*/main.rs | sed -e 's|/main||; s|.*/||; s|\.rs$||' | grep -vE '^(behaviour|walls)$' | sed 's/^/--test=/')
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-step "tests but those of behaviour, memcheck" timeout 900 "${tests[@]}" --lib "${others[@]}" "${quietly[@]}" >"$log" 2>&1 &
+step "tests but those of behaviour and walls, memcheck" timeout 900 "${tests[@]}" --lib "${others[@]}" "${quietly[@]}" >"$log" 2>&1 &
 status=0
-step "tests of behaviour, memcheck" timeout 900 "${tests[@]}" --test behaviour "${quietly[@]}" || status=$?
+step "tests of behaviour and walls, memcheck" timeout 900 "${tests[@]}" --test behaviour --test walls "${quietly[@]}" || status=$?
 wait $! || status=$?
 cat "$log"
 exit "$status"

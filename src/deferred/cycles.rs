@@ -1106,11 +1106,7 @@ impl Cycles {
             return;
         }
         // SAFETY: by MEMBERS of this mutator; alive.
-        if let Some(finalizer) = unsafe { pending.part(object) } {
-            header.retain();
-            // SAFETY: just taken; with a reference to each.
-            unsafe { pending.attachments().find(finalizer, object) };
-        }
+        unsafe { pending.spare(object) };
         // Not tried in vain.
         header.set_word(header.word().with_colour(Colour::Black));
     }

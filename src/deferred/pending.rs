@@ -453,6 +453,20 @@ impl Pending {
         finalizer
     }
 
+    /// Parts an object that was found to be garbage from its attachments. Its finalizer, if it has one, keeps it, and is due when
+    /// [all are found](Attachments::all_found).
+    ///
+    /// # Safety
+    /// 1. As for [`part`](Pending::part); `host` is alive.
+    pub(super) unsafe fn spare(&self, host: NonNull<Object>) {
+        // SAFETY: handed on (1).
+        let Some(finalizer) = (unsafe { self.part(host) }) else { return };
+        // SAFETY: alive (1).
+        unsafe { header(host) }.retain();
+        // SAFETY: just taken, with a reference to each.
+        unsafe { self.attachments.find(finalizer, host) };
+    }
+
     /// Makes finalizers due, at most so many, whose objects are garbage whatever their counts say.
     ///
     /// # Errors
@@ -465,11 +479,7 @@ impl Pending {
         self.cycles.doubt();
         for host in hosts {
             // SAFETY: HOSTS: alive, not queued; of this queue.
-            let Some(finalizer) = (unsafe { self.part(host) }) else { continue };
-            // SAFETY: alive.
-            unsafe { header(host) }.retain();
-            // SAFETY: just taken, with a reference to each.
-            unsafe { self.attachments.find(finalizer, host) };
+            unsafe { self.spare(host) };
         }
         self.attachments.all_found();
         Ok(())
@@ -603,7 +613,8 @@ impl Pending {
         self.cycles.each_dead(in_hand, visit);
     }
 
-    /// Keeps every drain and every search from beginning, from one call to the next. None is running.
+    /// Keeps every drain and every search from beginning, from one call to the next; or for good, where all objects are about to go by other
+    /// means. None is running.
     pub(crate) fn set_held(&self, is_held: bool) {
         debug_assert!(self.draining.get() != is_held);
         self.draining.set(is_held);
@@ -758,11 +769,6 @@ impl Pending {
             // SAFETY: the last reference was just given up.
             Death::Died => unsafe { self.push_visited(child) },
         }
-    }
-
-    /// No collection does anything any more: all objects are about to go, by other means.
-    pub(crate) fn close(&self) {
-        self.draining.set(true);
     }
 
     /// All objects have gone, of so many that were ever allocated.

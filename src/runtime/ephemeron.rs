@@ -138,10 +138,8 @@ impl Entries {
 /// What is attached to a key, if it is one.
 fn entries<K: ?Sized>(key: &Ref<K>) -> Option<&Entries> {
     let object = Ref::as_raw(key);
-    // SAFETY: alive: the handle's; its state lives at least as long.
-    let owner = unsafe { thread::owner(object) };
-    // SAFETY: as above.
-    let state = unsafe { owner.as_ref() };
+    // SAFETY: alive: the handle's.
+    let state = unsafe { thread::state_of(object) };
     // SAFETY: alive, its own.
     let attached = unsafe { state.attachment(object, Attachment::Key) }?;
     // SAFETY: an attachment of this kind is of this type; the key has it for as long as it lives.
@@ -154,10 +152,8 @@ fn entries_or_new<K: ?Sized>(key: &Ref<K>) -> Result<&Entries, OutOfMemory> {
         return Ok(entries);
     }
     let object = Ref::as_raw(key);
-    // SAFETY: alive: the handle's; its state lives at least as long.
-    let owner = unsafe { thread::owner(object) };
-    // SAFETY: as above.
-    let state = unsafe { owner.as_ref() };
+    // SAFETY: alive: the handle's.
+    let state = unsafe { thread::state_of(object) };
     let new = Entries { id: fresh(), first: Cell::new(None) };
     // SAFETY: alive, its own; no attachment, as none is handed out as a `Ref`.
     match unsafe { state.attach(object, KeyEntries::new(new)) } {

@@ -180,10 +180,8 @@ impl<T: Trace> Ref<T> {
         finalize: fn(&T, P, &Mutator),
     ) -> Result<(), FinalizerError<P>> {
         let object = Ref::as_raw(this);
-        // SAFETY: alive: the handle's; its state lives at least as long.
-        let owner = unsafe { thread::owner(object) };
-        // SAFETY: as above.
-        let state = unsafe { owner.as_ref() };
+        // SAFETY: alive: the handle's.
+        let state = unsafe { thread::state_of(object) };
         // SAFETY: alive, its own.
         if unsafe { state.attachment(object, Attachment::Finalizer) }.is_some() {
             return Err(FinalizerError::Exists(payload));
@@ -201,10 +199,8 @@ impl<T: Trace> Ref<T> {
     /// Takes the object's finalizer away; what goes with it is dropped. False if it has none.
     pub fn clear_finalizer(this: &Ref<T>) -> bool {
         let object = Ref::as_raw(this);
-        // SAFETY: alive: the handle's; its state lives at least as long.
-        let owner = unsafe { thread::owner(object) };
-        // SAFETY: as above.
-        let state = unsafe { owner.as_ref() };
+        // SAFETY: alive: the handle's.
+        let state = unsafe { thread::state_of(object) };
         // SAFETY: alive, its own.
         unsafe { state.detach_from(object, Attachment::Finalizer) }
     }

@@ -78,9 +78,7 @@ pub unsafe fn try_retain(object: NonNull<Object>) -> bool {
 /// 1. `object` is alive.
 pub unsafe fn downgrade(object: NonNull<Object>) -> Result<NonNull<Object>, OutOfMemory> {
     // SAFETY: alive (1).
-    let owner = unsafe { thread::owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object (1).
-    let state = unsafe { owner.as_ref() };
+    let state = unsafe { thread::state_of(object) };
     // SAFETY: handed on (1); its own.
     unsafe { state.weak_cell(object) }
 }

@@ -56,9 +56,7 @@ pub(super) fn handed_over() -> Option<NonNull<State>> {
 #[cold]
 pub(super) unsafe fn finalizer_due(object: NonNull<Object>) {
     // SAFETY: alive (1).
-    let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object (1).
-    unsafe { state.as_ref() }.look_at_finalizers();
+    unsafe { state_of(object) }.look_at_finalizers();
 }
 
 /// Has the current mutator, if there is one, look for finalizers at its next safepoint.
@@ -154,9 +152,18 @@ unsafe fn suspect_among_many(object: NonNull<Object>) {
 /// 1. `object` is an object of this thread whose memory has not been freed, and not before the last use of the result.
 unsafe fn cycles_of<'a>(object: NonNull<Object>) -> &'a Cycles {
     // SAFETY: handed on (1).
+    unsafe { state_of(object) }.cycles()
+}
+
+/// The state that owns an object.
+///
+/// # Safety
+/// 1. `object` is an object of this thread whose memory has not been freed, and not before the last use of the result.
+pub(super) unsafe fn state_of<'a>(object: NonNull<Object>) -> &'a State {
+    // SAFETY: handed on (1).
     let state = unsafe { owner(object) };
     // SAFETY: the state of an object lives at least as long as the object (1).
-    unsafe { state.as_ref() }.cycles()
+    unsafe { state.as_ref() }
 }
 
 /// A cell of some object of this thread is being changed that was to tell of it to a look of this number.
@@ -229,9 +236,7 @@ pub(super) unsafe fn change(object: NonNull<Object>) {
 #[inline(never)]
 unsafe fn borrow_loudly(object: NonNull<Object>) -> bool {
     // SAFETY: alive (1).
-    let state = unsafe { owner(object) };
-    // SAFETY: the state of an object lives at least as long as the object (1).
-    let state = unsafe { state.as_ref() };
+    let state = unsafe { state_of(object) };
     // SAFETY: alive (1); its own.
     if !unsafe { state.forget_weak_cell(object) } {
         return false;

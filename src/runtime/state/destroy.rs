@@ -79,7 +79,7 @@ impl State {
             Proof::Given(_) => false,
         };
         let (live, pending, block_bytes) = (this.live(), this.pending.tally(), this.blocks());
-        this.pending.close();
+        this.pending.set_held(true);
         let mut residues = 0;
         if visits {
             // What follows is code of the user's. It must not take any of them up.

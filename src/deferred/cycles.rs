@@ -49,6 +49,8 @@
 //! age: what they lead to is not looked at, and counts as in use. Three of four trials are of level 0, of the rest again three of four
 //! of level 1, and so on. So the young, who die most, are tried most often and at the least cost, and a structure that
 //! lives is tried as often as every 64th time.
+//!
+//! A *probe* is a small trial of level 0, between others when those find nothing ([`Pace`]). Nobody gets older by it.
 
 use core::cell::{Cell, RefCell};
 use core::hash::{BuildHasherDefault, Hasher};
@@ -63,7 +65,7 @@ use super::candidates::{Candidates, spread};
 use super::ledger::Ledger;
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
-use super::pace::Pace;
+use super::pace::{Due, Pace};
 use super::pending::{Memory, Pending, WHOLE, counted_bytes, header};
 use super::trace::{ATTACHED, Look, Slots, Tracer};
 
@@ -75,6 +77,12 @@ pub(super) const TAKEN_APART: u32 = 1;
 
 /// How often a recount may find members in use, or be disturbed, before the trial is given up.
 const MOST_ROUNDS: u32 = 3;
+
+/// The candidates of which a probe begins, at most.
+pub(super) const PROBED: usize = 64;
+
+/// The members with which a probe is given up.
+const MOST_PROBED: usize = 4096;
 
 /// Where a trial stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,8 +133,10 @@ enum Next {
 pub struct Trials {
     /// How many were begun.
     pub begun: u64,
-    /// How many were given up: what they suspected was in use, or could not be looked at in one step, or there was no memory for the
-    /// list of members.
+    /// How many probes were: trials of a few young objects, between those, to see whether garbage comes together.
+    pub probes: u64,
+    /// How many of either were given up: what they suspected was in use, or could not be looked at in one step, or there was no memory for the
+    /// list of members, or a probe led to many objects.
     pub given_up: u64,
     /// Objects that were members, each time that they were.
     pub members: u64,
@@ -147,6 +157,8 @@ pub(crate) struct Cycles {
     ledger: Ledger,
     phase: Cell<Phase>,
     level: Cell<u8>,
+    /// The trial is a probe.
+    probing: Cell<bool>,
     members: RefCell<List>,
     /// Candidates for which there was no room: members of the trial to come.
     waiting: RefCell<List>,
@@ -205,6 +217,7 @@ impl Cycles {
             ledger: Ledger::default(),
             phase: Cell::new(Phase::Idle),
             level: Cell::new(0),
+            probing: Cell::new(false),
             members: RefCell::default(),
             waiting: RefCell::default(),
             in_use: RefCell::default(),
@@ -323,15 +336,19 @@ impl Cycles {
 
     // ---- pacing ----
 
-    /// So many bytes were allocated, and so many live. Begins a trial if one is due, and says whether the next safepoint has something to do.
-    pub(crate) fn pay(&self, bytes: u64, live: u64) -> bool {
+    /// So many bytes were allocated. Begins a trial if one is due, and says whether the next safepoint has something to do.
+    pub(crate) fn pay(&self, bytes: u64) -> bool {
         if self.is_trying() {
             self.pace.earn(bytes);
             return true;
         }
-        let is_due = self.pace.wait(bytes, self.trials.get(), live);
-        if !is_due || self.phase.get() != Phase::Idle || self.candidates() == 0 {
+        let due = self.pace.wait(bytes);
+        if due == Due::Nothing || self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
+        }
+        if due == Due::Probe {
+            self.probe();
+            return true;
         }
         // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
         // in use by what they are garbage with, and they would wait again, older.
@@ -407,13 +424,14 @@ impl Cycles {
     }
 
     /// Enters an object, which is buffered, in the set. What has to make room for it becomes a member: of the trial that is
-    /// under way if that is still following references for the first time, or else of the next.
+    /// under way if that is still following references for the first time, and no probe, or else of the next.
     ///
     /// # Safety
     /// 1. `object` is alive, and not in the set.
     unsafe fn enter(&self, object: NonNull<Object>) {
         let Some(other) = self.candidates.add(object) else { return };
         let joins = match self.phase.get() {
+            _ if self.probing.get() => false,
             Phase::Admit | Phase::Gather => true,
             // The list is being used only if a `trace` has panicked just now, and the panic hook has come here.
             Phase::Mark => !self.verifying.get() && self.members.try_borrow_mut().is_ok(),
@@ -642,15 +660,34 @@ impl Cycles {
         if level == OLDEST {
             self.news.set(0);
         }
-        self.level.set(level);
+        self.start(level, false);
         self.at.set(0);
         self.members.swap(&self.waiting);
+        self.phase.set(Phase::Admit);
+        self.count(|trials| trials.begun += 1);
+    }
+
+    /// Begins a probe: a trial of a few young candidates, of which those that wait know nothing. None is under way.
+    fn probe(&self) {
+        debug_assert!(self.phase.get() == Phase::Idle);
+        self.start(0, true);
+        self.begin_gathering();
+        self.count(|trials| trials.probes += 1);
+    }
+
+    fn start(&self, level: u8, probing: bool) {
+        self.level.set(level);
+        self.probing.set(probing);
         self.verifying.set(false);
         self.panicked.set(false);
         self.round.set(0);
-        self.phase.set(Phase::Admit);
-        self.count(|trials| trials.begun += 1);
         self.pace.begin(self.trials.get());
+    }
+
+    fn begin_gathering(&self) {
+        self.enter_phase(Phase::Gather);
+        self.at.set(self.candidates.newest());
+        self.kept.set(Candidates::PLACES);
     }
 
     /// Gives up a trial that is looking at what the program may have changed meanwhile.
@@ -747,10 +784,7 @@ impl Cycles {
         let members = self.members.borrow();
         if self.at.get() == members.len() {
             drop(members);
-            self.enter_phase(Phase::Gather);
-            self.at.set(self.candidates.newest());
-            self.kept.set(Candidates::PLACES);
-            return;
+            return self.begin_gathering();
         }
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(members.get(self.at.get())) };
@@ -765,9 +799,9 @@ impl Cycles {
 
     /// One candidate. `at` is one of the set's places, and `kept` how many there are left to look at.
     fn gather(&self, meter: &mut Meter) {
-        let Some((object, place, left)) = self.candidates.next(self.at.get(), self.kept.get()) else {
-            return self.enter_phase(Phase::Mark);
-        };
+        let is_full = self.probing.get() && self.members.borrow().len() >= PROBED;
+        let next = if is_full { None } else { self.candidates.next(self.at.get(), self.kept.get()) };
+        let Some((object, place, left)) = next else { return self.enter_phase(Phase::Mark) };
         self.at.set(place);
         self.kept.set(left);
         meter.searched(1);
@@ -874,7 +908,8 @@ impl Cycles {
             failed: false,
         };
         self.follow(pending, object, &mut look, meter);
-        let Marking { busy, failed, .. } = look;
+        let Marking { members, busy, failed, .. } = look;
+        let is_too_much = self.probing.get() && members.len() > MOST_PROBED;
         if busy {
             self.put_down();
             self.disturbed.set(true);
@@ -882,7 +917,7 @@ impl Cycles {
             self.at_once.set(false);
             header.set_word(header.word().with_colour(Colour::Black));
         }
-        if failed {
+        if failed || is_too_much {
             self.fail();
         }
     }
@@ -958,7 +993,8 @@ impl Cycles {
         if done || busy {
             self.put_down();
             self.found_in_use.set(self.found_in_use.get() + 1);
-            header.set_word(header.word().with_colour(Colour::Black).older());
+            let word = header.word().with_colour(Colour::Black);
+            header.set_word(if self.probing.get() { word } else { word.older() });
         }
         drop(in_use);
         if failed {
@@ -1045,7 +1081,7 @@ impl Cycles {
 
     fn end(&self, phase: Phase) {
         self.inner.borrow_mut().clear();
-        self.pace.end(self.trials.get());
+        self.pace.end(self.trials.get(), self.probing.get());
         self.enter_phase(phase);
     }
 
@@ -1141,7 +1177,7 @@ impl Cycles {
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
-        if is_grey(header.word()) {
+        if is_grey(header.word()) && !self.probing.get() {
             // Tried in vain, so tried less often.
             header.set_word(header.word().older());
         }

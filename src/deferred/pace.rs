@@ -12,8 +12,12 @@ use super::cycles::Trials;
 /// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
 /// objects in use; twice as many of either after one of whose members less than an eighth were garbage, twice as many again
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
-/// often it is suspected. But such patience ends at [`Pace::LIVE`] times what lives, or a large structure that is suspected for long would
-/// let many times its size come together in garbage.
+/// often it is suspected.
+///
+/// While such patience lasts, *probes* look whether garbage comes together after all: trials of a few young candidates
+/// ([`PROBED`](super::cycles::PROBED)) that are given up if they lead to much. They are made each time that twice as many bytes have
+/// been allocated, and one that finds garbage ends the patience. So a program whose data grows is not searched as often as it doubles, and one
+/// that begins to make garbage is noticed.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Bytes allocated since the last trial.
@@ -21,12 +25,22 @@ pub(super) struct Pace {
     patience: Cell<u64>,
     /// Units that are paid for.
     credit: Cell<u64>,
-    /// Units of the last trial, or of the one that is under way.
+    /// Units of the trial that is under way, or of the last one.
     units: Cell<u64>,
     /// What trials had come to before it.
     before: Cell<Trials>,
-    /// Bytes that lived after it.
-    live: Cell<Option<u64>>,
+    /// Bytes from one trial to the next, without patience.
+    gap: Cell<u64>,
+    /// The bytes since the last trial at which there is a probe.
+    probe_at: Cell<u64>,
+}
+
+/// What is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    Nothing,
+    Probe,
+    Trial,
 }
 
 impl Pace {
@@ -34,7 +48,6 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
-    const LIVE: u64 = 2;
 
     pub(super) fn new() -> Pace {
         Pace {
@@ -43,27 +56,9 @@ impl Pace {
             credit: Cell::new(0),
             units: Cell::new(0),
             before: Cell::default(),
-            live: Cell::default(),
+            gap: Cell::new(Pace::LEAST),
+            probe_at: Cell::new(Pace::LEAST),
         }
-    }
-
-    /// The members of the last trial, and how many were garbage. `trials` is what all have come to.
-    fn found(&self, trials: Trials) -> (u64, u64) {
-        let before = self.before.get();
-        (trials.members - before.members, trials.garbage - before.garbage)
-    }
-
-    /// Bytes from one trial to the next. `trials` is what they have come to, and so many bytes live now.
-    fn gap(&self, trials: Trials, live: u64) -> u64 {
-        // Not what lives now: garbage that has come together since is among that.
-        let live = self.live.get().unwrap_or(live);
-        self.live.set(Some(live));
-        let (members, garbage) = self.found(trials);
-        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
-        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
-        let least = (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST);
-        let most = live.saturating_mul(Pace::LIVE).max(Pace::LEAST * Pace::MOST_PATIENCE);
-        least.saturating_mul(self.patience.get()).min(most).max(least)
     }
 
     /// So many bytes were allocated while a trial is under way.
@@ -82,13 +77,20 @@ impl Pace {
         self.units.set(self.units.get() + units);
     }
 
-    /// So many bytes were allocated while no trial is under way. Whether one is due.
-    pub(super) fn wait(&self, bytes: u64, trials: Trials, live: u64) -> bool {
-        self.since.set(self.since.get().saturating_add(bytes));
-        self.since.get() >= self.gap(trials, live)
+    /// So many bytes were allocated while no trial is under way. What is due.
+    pub(super) fn wait(&self, bytes: u64) -> Due {
+        let since = self.since.get().saturating_add(bytes);
+        self.since.set(since);
+        if since >= self.gap.get().saturating_mul(self.patience.get()) {
+            Due::Trial
+        } else if since >= self.probe_at.get() {
+            Due::Probe
+        } else {
+            Due::Nothing
+        }
     }
 
-    /// A trial begins. `trials` is what those before it have come to.
+    /// A trial begins, or a probe. `trials` is what those before it have come to.
     pub(super) fn begin(&self, trials: Trials) {
         self.before.set(trials);
         self.units.set(0);
@@ -96,11 +98,22 @@ impl Pace {
     }
 
     /// It has ended.
-    pub(super) fn end(&self, trials: Trials) {
-        let (members, garbage) = self.found(trials);
+    pub(super) fn end(&self, trials: Trials, is_probe: bool) {
+        let before = self.before.get();
+        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
         let is_fruitful = garbage > 0 && garbage * 8 >= members;
-        self.patience.set(if is_fruitful { 1 } else { (self.patience.get() * 2).min(Pace::MOST_PATIENCE) });
+        if is_fruitful {
+            self.patience.set(1);
+        } else if !is_probe {
+            self.patience.set((self.patience.get() * 2).min(Pace::MOST_PATIENCE));
+        }
+        if is_probe {
+            return self.probe_at.set(self.since.get().saturating_mul(2));
+        }
+        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
+        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
+        self.gap.set((in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST));
+        self.probe_at.set(self.gap.get());
         self.since.set(0);
-        self.live.set(None);
     }
 }

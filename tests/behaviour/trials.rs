@@ -340,6 +340,29 @@ fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
     assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.trials());
 }
 
+/// Data that grows is not looked at anew each time that it doubles: probes that lead to much are given up.
+#[test]
+fn a_structure_that_grows_is_hardly_searched() {
+    let mutator = attach();
+    let length = 600_000;
+    let mut list = link(&mutator);
+    for _ in 0..length {
+        let head = link(&mutator);
+        head.next.set(Some(list.clone()));
+        list = head;
+        mutator.poll(1).unwrap();
+    }
+    let trials = mutator.trials();
+    assert!(trials.begun > 2 && trials.garbage == 0, "{trials:?}");
+    assert!(trials.probes > 2 && trials.probes < 20 && trials.given_up > 0, "{trials:?}");
+    assert!(trials.members < length / 2, "{trials:?}");
+    // None the worse for it: what was tried in a probe is found when it is garbage.
+    list.previous.set(Some(list.clone()));
+    drop(list);
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(mutator.metrics().live.now.objects, 0);
+}
+
 /// What allocation has paid for is worked off by polls, not by a call that was given a budget of its own.
 #[test]
 fn a_collection_does_no_more_than_its_budget_while_a_trial_is_due() {

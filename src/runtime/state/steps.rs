@@ -93,7 +93,7 @@ impl State {
     /// So many bytes were charged, of which the search for garbage cycles has its part: wherever the clock is settled, or it would not
     /// get on in a program whose objects die all the time.
     pub(super) fn pay_for_search(&self, bytes: u64) {
-        if self.pending.cycles().pay(bytes, self.live().bytes) {
+        if self.pending.cycles().pay(bytes) {
             self.interrupts.raise_news();
         }
     }

@@ -5,33 +5,50 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use std::alloc::{alloc_zeroed, dealloc};
 
-use super::object::Object;
+use super::object::{OBJECT_ALIGN, Object};
 
-/// How many candidates there can be.
-const MOST: usize = 1 << 13;
+/// Places.
+const PLACES: usize = 1 << 13;
 
-/// Places in the index: twice as many, so that what is sought is found near its home.
-const INDEX: usize = 2 * MOST;
+/// From so many candidates on, whoever has the place that comes next makes room; before, a free one is sought, of which an eighth are.
+const MOST: usize = PLACES / 8 * 7;
 
-/// A set of objects in a fixed memory of 96 KiB, in which one is entered and struck off in constant time, and which is gone through
+/// Entries of the near index: one for each multiple of 16 in 64 KiB, of which the engine makes its pages. Objects of one page never contend for one.
+const NEAR: usize = 1 << 12;
+
+/// Entries of the far index: twice as many as places, so that what is sought is found near its home.
+const FAR: usize = 2 * PLACES;
+
+/// A set of objects in a fixed memory of 104 KiB, in which one is entered and struck off in constant time, and which is gone through
 /// from the one entered last. The order does not depend on where objects lie, so that searches do the same work in every run.
+///
+/// Most candidates die soon after they have become some. So where one stands is noted under its address within 64 KiB, where it is looked for when it dies;
+/// if another one's place is noted there, that moves to a hash table.
 ///
 /// Which objects are in it, their headers say.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     /// Invariant TABLE OF CANDIDATES: from `alloc_zeroed` with the layout of `Tables`, this set's alone.
     tables: NonNull<Tables>,
-    /// A bit for each place, set if there is an object.
-    used: [Cell<u64>; MOST / 64],
     len: Cell<usize>,
     /// Where the last object was entered.
     last: Cell<usize>,
 }
 
 struct Tables {
-    places: [Cell<Option<NonNull<Object>>>; MOST],
-    /// One more than an object's place, at the first free position from the object's home on; 0 for none.
-    index: [Cell<u16>; INDEX],
+    places: [Cell<Option<NonNull<Object>>>; PLACES],
+    /// One more than the place of an object with this address within 64 KiB; 0 for none.
+    near: [Cell<u16>; NEAR],
+    /// One more than the place of an object that is not there, at the first free entry from its home on; 0 for none.
+    far: [Cell<u16>; FAR],
+}
+
+/// Where somebody who goes through all of them has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Cursor {
+    place: usize,
+    /// Places that are left, from this one down.
+    left: usize,
 }
 
 const LAYOUT: Layout = Layout::new::<Tables>();
@@ -42,7 +59,15 @@ pub(crate) fn spread(address: usize) -> u64 {
 }
 
 fn home(object: NonNull<Object>) -> usize {
-    (spread(object.addr().get()) >> (64 - INDEX.trailing_zeros())) as usize
+    (spread(object.addr().get()) >> (64 - FAR.trailing_zeros())) as usize
+}
+
+fn address(object: Option<NonNull<Object>>) -> usize {
+    object.map_or(0, |object| object.addr().get())
+}
+
+fn near(object: NonNull<Object>) -> usize {
+    object.addr().get() / OBJECT_ALIGN % NEAR
 }
 
 impl Candidates {
@@ -50,8 +75,7 @@ impl Candidates {
     pub(crate) fn new() -> Option<Candidates> {
         // SAFETY: of a size that is not zero.
         let tables = NonNull::new(unsafe { alloc_zeroed(LAYOUT) })?.cast();
-        let used = core::array::from_fn(|_| Cell::new(0));
-        Some(Candidates { tables, used, len: Cell::new(0), last: Cell::new(0) })
+        Some(Candidates { tables, len: Cell::new(0), last: Cell::new(0) })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,113 +87,142 @@ impl Candidates {
         unsafe { self.tables.as_ref() }
     }
 
-    /// Enters an object that is not in the set, if the place that comes next is free. It mostly is.
+    /// Enters an object that is not in the set, if the place and the entry that come next are free. They mostly are.
     #[inline(always)]
     pub(super) fn add_next(&self, object: NonNull<Object>) -> bool {
-        let place = (self.last.get() + 1) % MOST;
-        let is_free = self.tables().places[place].get().is_none();
+        let Tables { places, near: entries, .. } = self.tables();
+        let place = (self.last.get() + 1) % PLACES;
+        let entry = &entries[near(object)];
+        let is_free = places[place].get().is_none() && entry.get() == 0;
         if is_free {
-            self.put(object, place);
+            places[place].set(Some(object));
+            entry.set(place as u16 + 1);
+            self.last.set(place);
+            self.len.set(self.len.get() + 1);
         }
         is_free
     }
 
     /// Enters an object that is not in the set. Returns another one that had to make room for it: the one that has been in it longest, as
-    /// far as it knows.
+    /// far as it knows. Passes the places that are taken up to the next free one; in a round of all, no more than eight for each that is entered.
     pub(super) fn add(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
-        let mut place = (self.last.get() + 1) % MOST;
-        let victim = if self.len.get() < MOST {
-            while self.used[place / 64].get() & 1 << (place % 64) != 0 {
-                let free = !self.used[place / 64].get() >> (place % 64);
-                place = match free {
-                    0 => (place / 64 + 1) * 64 % MOST,
-                    free => place + free.trailing_zeros() as usize,
-                };
+        let Tables { places, near: entries, .. } = self.tables();
+        let mut place = (self.last.get() + 1) % PLACES;
+        let mut victim = None;
+        while let Some(other) = places[place].get() {
+            if self.len.get() >= MOST {
+                self.remove(other);
+                victim = Some(other);
+            } else {
+                place = (place + 1) % PLACES;
             }
-            None
-        } else {
-            let victim = self.tables().places[place].get();
-            if let Some(victim) = victim {
-                self.remove(victim);
-            }
-            victim
-        };
-        self.put(object, place);
+        }
+        let entry = &entries[near(object)];
+        if let Some(other) = (entry.get() as usize).checked_sub(1) {
+            self.move_away(other);
+        }
+        places[place].set(Some(object));
+        entry.set(place as u16 + 1);
+        self.last.set(place);
+        self.len.set(self.len.get() + 1);
         victim
     }
 
-    #[inline(always)]
-    fn put(&self, object: NonNull<Object>, place: usize) {
-        let Tables { places, index } = self.tables();
-        places[place].set(Some(object));
-        let used = &self.used[place / 64];
-        used.set(used.get() | 1 << (place % 64));
-        self.last.set(place);
-        self.len.set(self.len.get() + 1);
+    /// Notes the object of a place in the far index.
+    fn move_away(&self, place: usize) {
+        let Tables { places, far, .. } = self.tables();
+        let Some(object) = places[place].get() else { return };
         let mut at = home(object);
-        while index[at].get() != 0 {
-            at = (at + 1) % INDEX;
+        while far[at].get() != 0 {
+            at = (at + 1) % FAR;
         }
-        index[at].set(place as u16 + 1);
+        far[at].set(place as u16 + 1);
     }
 
     /// Strikes off an object that is in the set.
+    #[inline(always)]
     pub(super) fn remove(&self, object: NonNull<Object>) {
-        let Tables { places, index } = self.tables();
+        let Tables { places, near: entries, .. } = self.tables();
+        let entry = &entries[near(object)];
+        let place = (entry.get() as usize).wrapping_sub(1);
+        if place < PLACES && places[place].get() == Some(object) {
+            places[place].set(None);
+            entry.set(0);
+            self.len.set(self.len.get() - 1);
+        } else {
+            self.remove_far(object);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remove_far(&self, object: NonNull<Object>) {
+        let Tables { places, far, .. } = self.tables();
         let mut at = home(object);
         let place = loop {
-            let place = (index[at].get() as usize).wrapping_sub(1);
-            debug_assert!(place < MOST, "a candidate stands in the index");
+            let place = (far[at].get() as usize).wrapping_sub(1);
+            debug_assert!(place < PLACES, "a candidate stands in an index");
             if places[place].get() == Some(object) {
                 break place;
             }
-            at = (at + 1) % INDEX;
+            at = (at + 1) % FAR;
         };
         places[place].set(None);
-        self.used[place / 64].set(self.used[place / 64].get() & !(1 << (place % 64)));
         self.len.set(self.len.get() - 1);
         // What stands behind it moves up, so that it is found from its home.
         let (mut hole, mut next) = (at, at);
         loop {
-            next = (next + 1) % INDEX;
-            let entry = index[next].get();
+            next = (next + 1) % FAR;
+            let entry = far[next].get();
             let Some(object) = (entry as usize).checked_sub(1).and_then(|place| places[place].get()) else { break };
-            let distance = |from: usize| next.wrapping_sub(from) % INDEX;
+            let distance = |from: usize| next.wrapping_sub(from) % FAR;
             if distance(home(object)) >= distance(hole) {
-                index[hole].set(entry);
+                far[hole].set(entry);
                 hole = next;
             }
         }
-        index[hole].set(0);
+        far[hole].set(0);
     }
 
     /// Where to begin to go through all of them.
-    pub(super) fn newest(&self) -> usize {
-        self.last.get()
+    pub(super) fn all(&self) -> Cursor {
+        Cursor { place: self.last.get(), left: PLACES }
     }
 
-    /// The next object from `place` on towards the older ones, of the `left` places that are left; and where it goes on.
-    pub(super) fn next(&self, place: usize, left: usize) -> Option<(NonNull<Object>, usize, usize)> {
-        let (mut place, mut left) = (place, left);
-        while left > 0 {
-            // The bits from this one down, the highest first.
-            let bits = self.used[place / 64].get() << (63 - place % 64);
-            let step = (bits.leading_zeros() as usize).min(place % 64 + 1);
-            if step >= left {
-                return None;
+    /// The next of them, towards those that were entered before. None is passed over that stays in the set. Passes at most all empty places.
+    pub(super) fn next(&self, cursor: &mut Cursor) -> Option<NonNull<Object>> {
+        if self.len.get() == 0 {
+            cursor.left = 0;
+        }
+        let places = &self.tables().places;
+        while cursor.left > 0 {
+            // Empty places are many, so they are passed by eights where they can.
+            while cursor.place % 8 == 7 && cursor.left >= 8 {
+                let eight = &places[cursor.place - 7..=cursor.place];
+                if eight.iter().fold(0, |all, place| all | address(place.get())) != 0 {
+                    break;
+                }
+                *cursor = Cursor { place: cursor.place.wrapping_sub(8) % PLACES, left: cursor.left - 8 };
             }
-            left -= step;
-            place = place.wrapping_sub(step) % MOST;
-            if bits != 0 && step <= 63 && self.used[place / 64].get() & 1 << (place % 64) != 0 {
-                let object = self.tables().places[place].get()?;
-                return Some((object, place.wrapping_sub(1) % MOST, left - 1));
+            if cursor.left == 0 {
+                break;
+            }
+            let object = places[cursor.place].get();
+            *cursor = Cursor { place: cursor.place.wrapping_sub(1) % PLACES, left: cursor.left - 1 };
+            if object.is_some() {
+                return object;
             }
         }
         None
     }
 
-    /// Places to go through.
-    pub(super) const PLACES: usize = MOST;
+    /// Shows all of them.
+    pub(super) fn each(&self, visit: &mut dyn FnMut(NonNull<Object>)) {
+        let mut cursor = self.all();
+        while let Some(object) = self.next(&mut cursor) {
+            visit(object);
+        }
+    }
 }
 
 impl Drop for Candidates {
@@ -185,47 +238,123 @@ mod tests {
     use std::collections::VecDeque;
 
     fn all(candidates: &Candidates) -> Vec<usize> {
-        let (mut place, mut left) = (candidates.newest(), Candidates::PLACES);
         let mut found = Vec::new();
-        while let Some((object, next, rest)) = candidates.next(place, left) {
-            found.push(object.addr().get());
-            (place, left) = (next, rest);
-        }
+        candidates.each(&mut |object| found.push(object.addr().get()));
         found
     }
 
-    /// Against a queue; objects in any order, of which many share a home.
+    fn object(address: usize) -> NonNull<Object> {
+        NonNull::new(core::ptr::without_provenance_mut(address)).unwrap()
+    }
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % end
+        }
+    }
+
+    /// Against a queue; objects in any order, of which many contend for an entry of the near index, or share a home in the far one.
     #[test]
     fn what_was_entered_is_found_from_the_newest_on() {
-        let candidates = Candidates::new().unwrap();
-        let mut model = VecDeque::new();
-        let object = |number: usize| NonNull::new(core::ptr::without_provenance_mut::<Object>(number * 16)).unwrap();
-        let mut random = 1u64;
-        for number in 1..50_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let entered = object(number * (1 + (number % 3) * 1024));
-            let victim = if candidates.add_next(entered) { None } else { candidates.add(entered) };
-            assert_eq!(victim.is_some(), model.len() == MOST);
-            if let Some(victim) = victim {
-                model.retain(|known| *known != victim.addr().get());
-            }
-            model.push_front(number * (1 + (number % 3) * 1024) * 16);
-            if number > 20_000 && random >> 60 != 0 || number < 5_000 && random >> 63 == 0 {
-                let known = model.remove((random >> 33) as usize % model.len()).unwrap();
-                candidates.remove(object(known / 16));
-            }
-            assert_eq!(candidates.len(), model.len());
-            if number % 997 == 0 {
-                let mut found = all(&candidates);
-                if number < 8_000 {
-                    // Not yet gone round: in order.
-                    assert_eq!(found, model.iter().copied().collect::<Vec<_>>());
+        // Next to each other, some apart, and all with one entry.
+        for apart in [16, 16 * 1024, 1 << 16] {
+            let candidates = Candidates::new().unwrap();
+            let mut model = VecDeque::new();
+            let mut random = Random(1);
+            for number in 1..50_000 {
+                let address = number * (1 + (number % 3) * 1024) * apart;
+                let entered = object(address);
+                let victim = if candidates.add_next(entered) { None } else { candidates.add(entered) };
+                assert!(if victim.is_some() { model.len() >= MOST } else { model.len() < PLACES });
+                if let Some(victim) = victim {
+                    model.retain(|known| *known != victim.addr().get());
                 }
-                let mut known: Vec<usize> = model.iter().copied().collect();
-                found.sort_unstable();
-                known.sort_unstable();
-                assert_eq!(found, known);
+                model.push_front(address);
+                let is_removing = match number {
+                    ..5_000 => random.below(2) == 0,
+                    20_000.. => random.below(16) != 0,
+                    _ => false,
+                };
+                if is_removing {
+                    let at = random.below(model.len());
+                    candidates.remove(object(model.remove(at).unwrap()));
+                }
+                assert_eq!(candidates.len(), model.len());
+                if number % 997 == 0 {
+                    let mut found = all(&candidates);
+                    if number < PLACES {
+                        // Not yet gone round: in order.
+                        assert_eq!(found, model.iter().copied().collect::<Vec<_>>());
+                    }
+                    let mut known: Vec<usize> = model.iter().copied().collect();
+                    found.sort_unstable();
+                    known.sort_unstable();
+                    assert_eq!(found, known);
+                }
             }
+        }
+    }
+
+    /// The order is that of arrival, wherever they lie.
+    #[test]
+    fn addresses_do_not_matter() {
+        let mut random = Random(3);
+        let run = |apart: usize| {
+            let candidates = Candidates::new().unwrap();
+            let mut order = Vec::new();
+            for number in 1..30_000_usize {
+                let entered = object(number * apart);
+                let victim = if candidates.add_next(entered) { None } else { candidates.add(entered) };
+                order.extend(victim.map(|victim| victim.addr().get() / apart));
+                if number % 5 == 0 && candidates.len() < MOST {
+                    candidates.remove(entered);
+                }
+            }
+            order.extend(all(&candidates).iter().map(|address| address / apart));
+            order
+        };
+        let near = run(16);
+        assert!(near.len() > MOST);
+        for _ in 0..5 {
+            assert!(near == run(16 + 16 * random.below(1 << 16)));
+        }
+    }
+
+    /// Whoever is there all the time is met once at least, whatever comes and goes meanwhile; then all are struck off.
+    #[test]
+    fn nobody_who_stays_is_passed_over() {
+        let mut random = Random(7);
+        for _ in 0..50 {
+            let candidates = Candidates::new().unwrap();
+            let address = |random: &mut Random, staying: usize| (1 + random.below(1 << 16)) << 5 | staying << 4;
+            let mut staying: Vec<usize> = (0..random.below(5_000)).map(|_| address(&mut random, 1)).collect();
+            staying.sort_unstable();
+            staying.dedup();
+            staying.iter().for_each(|address| assert!(candidates.add(object(*address)).is_none()));
+            let (mut cursor, mut met, mut others) = (candidates.all(), Vec::new(), Vec::new());
+            while let Some(found) = candidates.next(&mut cursor) {
+                met.push(found.addr().get());
+                for _ in 0..random.below(3) {
+                    let other = address(&mut random, 0);
+                    if others.len() < 1_000 && !others.contains(&other) {
+                        assert!(candidates.add(object(other)).is_none());
+                        others.push(other);
+                    }
+                }
+                if !others.is_empty() && random.below(2) == 0 {
+                    let at = random.below(others.len());
+                    candidates.remove(object(others.swap_remove(at)));
+                }
+            }
+            met.retain(|address| address & 1 << 4 != 0);
+            met.sort_unstable();
+            met.dedup();
+            assert_eq!(met, staying);
+            staying.iter().chain(&others).for_each(|address| candidates.remove(object(*address)));
+            assert_eq!((candidates.len(), all(&candidates)), (0, Vec::new()));
         }
     }
 }

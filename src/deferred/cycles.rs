@@ -61,7 +61,7 @@ use crate::aside::aside;
 
 use super::attached::Attachment;
 use super::budget::Meter;
-use super::candidates::{Candidates, spread};
+use super::candidates::{Candidates, Cursor, spread};
 use super::ledger::Ledger;
 use super::list::{Full, List};
 use super::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
@@ -82,7 +82,7 @@ const MOST_ROUNDS: u32 = 3;
 pub(super) const PROBED: usize = 64;
 
 /// The members with which a probe is given up.
-const MOST_PROBED: usize = 4096;
+const MOST_PROBED: usize = 1024;
 
 /// Where a trial stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +91,7 @@ enum Phase {
     Idle,
     /// Of those that wait, members now, the ones before `at` are done.
     Admit,
-    /// Candidates become members, from the newest on.
+    /// Candidates become members.
     Gather,
     /// Of the members, those before `at` are done.
     Mark,
@@ -166,6 +166,8 @@ pub(crate) struct Cycles {
     in_use: RefCell<List>,
     /// References from within to objects that have at least [`MOST_INNER`].
     inner: RefCell<HashMap<usize, u32, BuildHasherDefault<Addresses>>>,
+    /// In Gather, how far.
+    gathered: Cell<Cursor>,
     at: Cell<usize>,
     kept: Cell<usize>,
     /// The member whose references are being followed, and how many have been.
@@ -222,6 +224,7 @@ impl Cycles {
             waiting: RefCell::default(),
             in_use: RefCell::default(),
             inner: RefCell::default(),
+            gathered: Cell::default(),
             at: Cell::new(0),
             kept: Cell::new(0),
             hand: Cell::new(None),
@@ -249,8 +252,8 @@ impl Cycles {
         self.candidates.len() + self.waiting.borrow().len()
     }
 
-    /// Those of them for which there is room, in the order in which they came.
-    pub(super) fn candidates_in_order(&self) -> &Candidates {
+    /// Those of them for which there is room.
+    pub(super) fn candidates_with_room(&self) -> &Candidates {
         &self.candidates
     }
 
@@ -276,11 +279,7 @@ impl Cycles {
                 header.set_word(header.word().armed());
             }
         };
-        let (mut place, mut left) = (self.candidates.newest(), Candidates::PLACES);
-        while let Some((object, next, rest)) = self.candidates.next(place, left) {
-            arm(object);
-            (place, left) = (next, rest);
-        }
+        self.candidates.each(&mut { arm });
         let waiting = self.waiting.borrow();
         (0..waiting.len()).for_each(|at| arm(waiting.get(at)));
     }
@@ -366,7 +365,9 @@ impl Cycles {
 
     /// So many units were worked off, in a search of whatever kind.
     pub(super) fn spent(&self, units: u64) {
-        self.pace.spent(units);
+        if !self.probing.get() {
+            self.pace.spent(units);
+        }
     }
 
     /// The units that are paid for, which may be worked off now.
@@ -537,20 +538,30 @@ impl Cycles {
     /// # Safety
     /// 1. The last reference to `object`, of the mutator that this belongs to, was just given up.
     #[inline(always)]
-    pub(super) unsafe fn strike_off(&self, object: NonNull<Object>) -> Word {
+    pub(crate) unsafe fn strike_off(&self, object: NonNull<Object>) -> Word {
         // SAFETY: dead and not freed (1).
         let header = unsafe { header(object) };
         let word = header.word();
-        if !word.is_buffered() {
-            return word;
-        }
-        let was_on_ledger = word.may_be_on_ledger() && self.ledger.remove(object);
-        if word.colour() == Colour::None && !was_on_ledger {
+        if word.is_simply_candidate() {
             self.candidates.remove(object);
+        } else if !word.is_buffered() {
+            return word;
+        } else {
+            self.strike_off_loudly(object, word);
         }
         let word = word.unbuffered();
         header.set_word(word);
         word
+    }
+
+    /// The rest of `strike_off`: a candidate that is a member of a trial, or on the ledger, or may be.
+    #[cold]
+    #[inline(never)]
+    fn strike_off_loudly(&self, object: NonNull<Object>, word: Word) {
+        let was_on_ledger = word.may_be_on_ledger() && self.ledger.remove(object);
+        if word.colour() == Colour::None && !was_on_ledger {
+            self.candidates.remove(object);
+        }
     }
 
     /// A member has died.
@@ -564,11 +575,7 @@ impl Cycles {
 
     /// The objects in the set of candidates.
     pub(crate) fn each_candidate(&self, visit: &mut dyn FnMut(NonNull<Object>)) {
-        let (mut place, mut left) = (self.candidates.newest(), Candidates::PLACES);
-        while let Some((object, next, rest)) = self.candidates.next(place, left) {
-            visit(object);
-            (place, left) = (next, rest);
-        }
+        self.candidates.each(visit);
     }
 
     /// Members that are garbage and not on the queue, save the one in the drain's hand. `visit` is told from which slot on an object owns its
@@ -629,6 +636,7 @@ impl Cycles {
         loop {
             let object = self.members.borrow_mut().pop();
             let Some(object) = object else {
+                self.members.take();
                 self.phase.set(Phase::Idle);
                 return None;
             };
@@ -681,13 +689,12 @@ impl Cycles {
         self.verifying.set(false);
         self.panicked.set(false);
         self.round.set(0);
-        self.pace.begin(self.trials.get());
+        self.pace.begin(self.trials.get(), probing);
     }
 
     fn begin_gathering(&self) {
         self.enter_phase(Phase::Gather);
-        self.at.set(self.candidates.newest());
-        self.kept.set(Candidates::PLACES);
+        self.gathered.set(self.candidates.all());
     }
 
     /// Gives up a trial that is looking at what the program may have changed meanwhile.
@@ -797,13 +804,13 @@ impl Cycles {
         }
     }
 
-    /// One candidate. `at` is one of the set's places, and `kept` how many there are left to look at.
+    /// One candidate.
     fn gather(&self, meter: &mut Meter) {
         let is_full = self.probing.get() && self.members.borrow().len() >= PROBED;
-        let next = if is_full { None } else { self.candidates.next(self.at.get(), self.kept.get()) };
-        let Some((object, place, left)) = next else { return self.enter_phase(Phase::Mark) };
-        self.at.set(place);
-        self.kept.set(left);
+        let mut gathered = self.gathered.get();
+        let next = if is_full { None } else { self.candidates.next(&mut gathered) };
+        let Some(object) = next else { return self.enter_phase(Phase::Mark) };
+        self.gathered.set(gathered);
         meter.searched(1);
         // SAFETY: in the set, so by MEMBERS alive.
         let header = unsafe { header(object) };
@@ -1081,6 +1088,10 @@ impl Cycles {
 
     fn end(&self, phase: Phase) {
         self.inner.borrow_mut().clear();
+        self.in_use.take();
+        if phase == Phase::Idle {
+            self.members.take();
+        }
         self.pace.end(self.trials.get(), self.probing.get());
         self.enter_phase(phase);
     }

@@ -38,7 +38,6 @@ use std::collections::HashMap;
 use crate::aside::aside;
 
 use super::budget::Meter;
-use super::candidates::Candidates;
 use super::cycles::{Addresses, Cycles, Foreign};
 use super::list::Full;
 use super::object::{Colour, CountState, Object};
@@ -252,8 +251,9 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Full> {
 
 impl<M: Memory> Survey<'_, '_, M> {
     fn all(&mut self) -> Result<(), Unknown> {
-        let candidates = self.cycles.candidates_in_order();
-        while let Some((object, ..)) = candidates.next(candidates.newest(), Candidates::PLACES) {
+        let candidates = self.cycles.candidates_with_room();
+        let mut cursor = candidates.all();
+        while let Some(object) = candidates.next(&mut cursor) {
             // SAFETY: in the set, so by MEMBERS alive.
             let header = unsafe { header(object) };
             if header.word().state() == CountState::Local {
@@ -325,7 +325,7 @@ impl<M: Memory> Survey<'_, '_, M> {
         let was_candidate = word.is_buffered() && !entries.contains_key(&object);
         push(&mut self.open, Open { object, inner: 0, was_candidate })?;
         if was_candidate {
-            cycles.candidates_in_order().remove(object);
+            cycles.candidates_with_room().remove(object);
         }
         entries.insert(object, Entry { place: OPEN | place, seen: 0 });
         header.set_word(word.on_ledger());

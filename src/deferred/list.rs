@@ -9,7 +9,8 @@ use super::object::Object;
 /// Objects in a chunk: 32 KiB.
 const CHUNK: usize = 4096;
 
-/// Objects, in chunks: eight bytes each. Its memory is Rust's own, not the heap's.
+/// Objects, in chunks: eight bytes each. Its memory is Rust's own, not the heap's. At most one chunk is empty: what goes up and down takes no
+/// memory each time.
 #[derive(Debug, Default)]
 pub(super) struct List {
     chunks: Vec<Vec<NonNull<Object>>>,
@@ -39,12 +40,10 @@ impl List {
     }
 
     pub(super) fn pop(&mut self) -> Option<NonNull<Object>> {
-        let last = self.chunks.last_mut()?;
-        let object = last.pop()?;
-        self.len -= 1;
-        if last.is_empty() {
-            self.chunks.pop();
-        }
+        let len = self.len.checked_sub(1)?;
+        let object = self.chunks[len / CHUNK].pop()?;
+        self.chunks.truncate(len / CHUNK + 1);
+        self.len = len;
         Some(object)
     }
 

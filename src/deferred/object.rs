@@ -210,6 +210,13 @@ impl Word {
         self.0 & BUFFERED != 0
     }
 
+    /// Whether it is a candidate of which no release is told, so in no trial and not on the ledger.
+    #[inline(always)]
+    pub(crate) const fn is_simply_candidate(self) -> bool {
+        debug_assert!(!self.is_dead());
+        self.0 & (BUFFERED | ARMED | COLOUR) == BUFFERED
+    }
+
     /// A candidate, which is not told of again.
     #[inline(always)]
     pub(crate) const fn buffered(self) -> Word {

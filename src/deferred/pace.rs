@@ -15,7 +15,7 @@ use super::cycles::Trials;
 /// often it is suspected.
 ///
 /// While such patience lasts, *probes* look whether garbage comes together after all: trials of a few young candidates
-/// ([`PROBED`](super::cycles::PROBED)) that are given up if they lead to much. They are made each time that twice as many bytes have
+/// ([`PROBED`](super::cycles::PROBED)) that are given up if they lead to much. They are made each time that four times as many bytes have
 /// been allocated, and one that finds garbage ends the patience. So a program whose data grows is not searched as often as it doubles, and one
 /// that begins to make garbage is noticed.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ pub(super) struct Pace {
     patience: Cell<u64>,
     /// Units that are paid for.
     credit: Cell<u64>,
-    /// Units of the trial that is under way, or of the last one.
+    /// Units of the trial that is under way, or of the last one. None of probes.
     units: Cell<u64>,
-    /// What trials had come to before it.
+    /// What trials and probes had come to before the last of either.
     before: Cell<Trials>,
-    /// Bytes from one trial to the next, without patience.
-    gap: Cell<u64>,
-    /// The bytes since the last trial at which there is a probe.
+    /// The members of the last trial, and how many of them were garbage.
+    found: Cell<(u64, u64)>,
+    /// The bytes since the last trial before which there is no probe.
     probe_at: Cell<u64>,
 }
 
@@ -48,6 +48,7 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
+    const BEFORE_PROBE: u64 = 4;
 
     pub(super) fn new() -> Pace {
         Pace {
@@ -56,9 +57,17 @@ impl Pace {
             credit: Cell::new(0),
             units: Cell::new(0),
             before: Cell::default(),
-            gap: Cell::new(Pace::LEAST),
-            probe_at: Cell::new(Pace::LEAST),
+            found: Cell::default(),
+            probe_at: Cell::default(),
         }
+    }
+
+    /// Bytes from one trial to the next, without patience.
+    fn gap(&self) -> u64 {
+        let (members, garbage) = self.found.get();
+        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
+        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
+        (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST)
     }
 
     /// So many bytes were allocated while a trial is under way.
@@ -72,7 +81,7 @@ impl Pace {
         self.credit.take()
     }
 
-    /// So many units were worked off, in a search of whatever kind.
+    /// So many units were worked off, in a search of whatever kind but a probe. Also those of a trial that has just ended.
     pub(super) fn spent(&self, units: u64) {
         self.units.set(self.units.get() + units);
     }
@@ -81,9 +90,10 @@ impl Pace {
     pub(super) fn wait(&self, bytes: u64) -> Due {
         let since = self.since.get().saturating_add(bytes);
         self.since.set(since);
-        if since >= self.gap.get().saturating_mul(self.patience.get()) {
+        let gap = self.gap();
+        if since >= gap.saturating_mul(self.patience.get()) {
             Due::Trial
-        } else if since >= self.probe_at.get() {
+        } else if since >= gap.saturating_mul(Pace::BEFORE_PROBE).max(self.probe_at.get()) {
             Due::Probe
         } else {
             Due::Nothing
@@ -91,9 +101,11 @@ impl Pace {
     }
 
     /// A trial begins, or a probe. `trials` is what those before it have come to.
-    pub(super) fn begin(&self, trials: Trials) {
+    pub(super) fn begin(&self, trials: Trials, is_probe: bool) {
         self.before.set(trials);
-        self.units.set(0);
+        if !is_probe {
+            self.units.set(0);
+        }
         self.credit.set(0);
     }
 
@@ -108,12 +120,10 @@ impl Pace {
             self.patience.set((self.patience.get() * 2).min(Pace::MOST_PATIENCE));
         }
         if is_probe {
-            return self.probe_at.set(self.since.get().saturating_mul(2));
+            return self.probe_at.set(self.since.get().saturating_mul(Pace::BEFORE_PROBE));
         }
-        // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
-        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
-        self.gap.set((in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST));
-        self.probe_at.set(self.gap.get());
+        self.found.set((members, garbage));
+        self.probe_at.set(0);
         self.since.set(0);
     }
 }

@@ -74,15 +74,6 @@ pub(crate) enum Search {
     All,
 }
 
-/// Whether there was something to strike off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Struck {
-    /// It was no candidate.
-    None,
-    /// It was one, and is one no more.
-    Off,
-}
-
 /// Ways to the queue of an object's owner.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
@@ -330,21 +321,6 @@ impl Pending {
         // SAFETY: handed on (1).
         unsafe { self.push(object) };
         None
-    }
-
-    /// Makes sure that an object that dies is no candidate.
-    ///
-    /// # Safety
-    /// 1. As for [`push`](Pending::push).
-    #[inline(always)]
-    pub(crate) unsafe fn strike_off(&self, object: NonNull<Object>) -> Struck {
-        // SAFETY: dead, not freed (1).
-        if !unsafe { header(object) }.word().is_buffered() {
-            return Struck::None;
-        }
-        // SAFETY: handed on (1).
-        unsafe { self.cycles.strike_off(object) };
-        Struck::Off
     }
 
     /// Queues an object.

@@ -75,11 +75,11 @@ const CLAIMS: [Claim; 9] = [
         by: 0..=0,
     },
     Claim {
-        text: "to be a candidate for garbage cycles is at most 150 instructions",
+        text: "to be a candidate for garbage cycles is at most 80 instructions",
         more: Layer::Shared,
         than: Layer::SharedAcyclic,
         beat_bytes: NO_BEATS,
-        by: PAIRS..=150 * PAIRS,
+        by: PAIRS..=80 * PAIRS,
     },
     // The control of the first: that handlers are seen when they are called.
     Claim {

@@ -4,7 +4,7 @@ use core::any::Any;
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route, Struck};
+use crate::deferred::{Budget, Cycles, Large, Meter, Object, Route};
 use crate::heartbeat;
 use crate::runtime::metrics::Cause;
 use crate::runtime::mutator::{Detached, Mutator};
@@ -31,8 +31,13 @@ impl State {
             unsafe { this.pending.free_dead(&this.heap, object, word.plain_bytes()) };
             return;
         }
-        // SAFETY: handed on (1, 2).
-        unsafe { State::retire_with_slots(state, object) }
+        if word.is_quietly_plain() {
+            // SAFETY: handed on (1, 2); plain.
+            unsafe { State::retire_plain(state, object) }
+        } else {
+            // SAFETY: handed on (1, 2).
+            unsafe { State::retire_loudly(state, object) }
+        }
     }
 
     /// Takes note of an object of which a reference was given up, and others are left.
@@ -44,10 +49,28 @@ impl State {
     pub(in crate::runtime) unsafe fn suspect(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
+        if this.attached.get() {
+            // SAFETY: handed on (1). Last, so that this needs no frame.
+            unsafe { this.pending.suspect(object) }
+        } else {
+            // SAFETY: handed on (1, 2).
+            unsafe { State::suspect_detached(state, object) }
+        }
+    }
+
+    /// The same when the mutator has gone: no collection will come to look.
+    ///
+    /// # Safety
+    /// As for `suspect`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn suspect_detached(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
         // SAFETY: handed on (1).
         unsafe { this.pending.suspect(object) };
-        if !this.attached.get() && this.pending.cycles().is_worthwhile() {
-            // No collection will come to look, and it is not known to be held from outside.
+        // If not, it is known to be held from outside.
+        if this.pending.cycles().is_worthwhile() {
             // SAFETY: handed on (2).
             unsafe { State::retired_now(state) }
         }
@@ -62,16 +85,17 @@ impl State {
     /// units. What is rare is out of line again, so that this keeps little in its own frame.
     ///
     /// # Safety
-    /// As for `retire`.
+    /// 1. As for `retire` (1); plain, and no candidate.
+    /// 2. As for `retire` (2).
     #[inline(never)]
-    unsafe fn retire_with_slots(state: NonNull<State>, object: NonNull<Object>) {
+    unsafe fn retire_plain(state: NonNull<State>, object: NonNull<Object>) {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
         // SAFETY: dead and not freed (1).
         let header = unsafe { object.as_ref() };
-        if !header.word().is_quietly_plain() || this.retires_now.get() || !this.pending.is_idle() {
+        if this.retires_now.get() || !this.pending.is_idle() {
             // SAFETY: handed on (1, 2).
-            return unsafe { State::retire_loudly(state, object) };
+            return unsafe { State::queue(state, object) };
         }
         let had_queued = this.pending.has_queued();
         let quick = &header.info().quick;
@@ -94,8 +118,7 @@ impl State {
         }
     }
 
-    /// The death of an object that is a candidate, or not simple; or that comes while something is being worked on; or of any, when
-    /// what dies is worked off at once.
+    /// The death of an object that is a candidate, or not simple.
     ///
     /// # Safety
     /// As for `retire`.
@@ -104,16 +127,18 @@ impl State {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
         // SAFETY: dead, and ours alone (1).
-        if unsafe { this.pending.strike_off(object) } == Struck::Off {
-            // Now it dies like any other.
-            // SAFETY: handed on (1, 2).
-            unsafe { State::retire_with_slots(state, object) }
+        if unsafe { this.pending.cycles().strike_off(object) }.is_plain() {
+            // SAFETY: handed on (1, 2); plain, and no candidate any more.
+            unsafe { State::retire_plain(state, object) }
         } else {
             // SAFETY: handed on (1, 2).
             unsafe { State::queue(state, object) }
         }
     }
 
+    /// The death of an object that is not simple; or that comes while something is being worked on; or of any, when what dies is worked
+    /// off at once.
+    ///
     /// # Safety
     /// As for `retire`.
     #[inline(never)]

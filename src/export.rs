@@ -45,6 +45,14 @@
 //! | `steps_total` | `cause` | collection steps: [`Cause::name`] |
 //! | `step_units_total` | | units of work in steps |
 //! | `step_max_units` | | the longest step |
+//! | `trials_begun_total`, `trial_probes_total` | | trials for garbage cycles, and small ones between those: [`Trials`](crate::Trials) |
+//! | `trials_given_up_total` | | of either |
+//! | `trial_members_total` | | objects that they looked at |
+//! | `trial_garbage_objects_total` | | objects that they found to be garbage |
+//! | `forgotten_candidates_total` | | what was not looked at for want of memory |
+//! | `finalizers_registered` | | finalizers of objects not known to be garbage |
+//! | `finalizers_due` | | of garbage, which wait for a safepoint |
+//! | `finalizers_run_total` | | that have run |
 //! | `panics_total` | | panics of user code that were caught |
 //!
 //! | of a runtime | |
@@ -238,6 +246,21 @@ macro_rules! sums {
             }),
             one(concat!($prefix, "step_units_total"), "Units of work in steps.", |sums| sums.steps.units),
             one(concat!($prefix, "step_max_units"), "Units of the longest step.", |sums| sums.steps.max_units),
+            one(concat!($prefix, "trials_begun_total"), "Trials for garbage cycles.", |sums| sums.trials.begun),
+            one(concat!($prefix, "trial_probes_total"), "Small trials between those.", |sums| sums.trials.probes),
+            one(concat!($prefix, "trials_given_up_total"), "Trials and probes given up.", |sums| sums.trials.given_up),
+            one(concat!($prefix, "trial_members_total"), "Objects that trials looked at.", |sums| sums.trials.members),
+            one(concat!($prefix, "trial_garbage_objects_total"), "Objects that trials found to be garbage.", |sums| {
+                sums.trials.garbage
+            }),
+            one(concat!($prefix, "forgotten_candidates_total"), "Candidates forgotten for want of memory.", |sums| {
+                sums.trials.forgotten
+            }),
+            one(concat!($prefix, "finalizers_registered"), "Finalizers of objects not known to be garbage.", |sums| {
+                sums.finalizers.registered
+            }),
+            one(concat!($prefix, "finalizers_due"), "Finalizers that wait.", |sums| sums.finalizers.due),
+            one(concat!($prefix, "finalizers_run_total"), "Finalizers that have run.", |sums| sums.finalizers.run),
             one(concat!($prefix, "panics_total"), "Panics of user code caught.", |sums| sums.panics),
         ]
     };
@@ -340,9 +363,9 @@ mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
-    use crate::deferred::Tally;
+    use crate::deferred::{Tally, Trials};
     use crate::engine::Count;
-    use crate::runtime::{EngineCalls, Live, Steps};
+    use crate::runtime::{EngineCalls, Finalizers, Live, Steps};
     use crate::sys;
     use crate::sys::engine::{COUNTS_BLOCKS, bin_stride};
 
@@ -411,6 +434,15 @@ mod tests {
             ladder: Ladder { climbed: numbers.all(), helped: numbers.all(), refused: numbers.next() },
             // Each step is of one cause, so their number is no figure of its own.
             steps: Steps { count: 0, by_cause: numbers.all(), units: numbers.next(), max_units: numbers.next() },
+            trials: Trials {
+                begun: numbers.next(),
+                probes: numbers.next(),
+                given_up: numbers.next(),
+                members: numbers.next(),
+                garbage: numbers.next(),
+                forgotten: numbers.next(),
+            },
+            finalizers: Finalizers { registered: numbers.next(), due: numbers.next(), run: numbers.next() },
             panics: numbers.next(),
             ..RuntimeMetrics::default()
         }
@@ -452,6 +484,8 @@ mod tests {
             ladder,
             debt,
             steps,
+            trials,
+            finalizers,
             panics,
             ..
         } = sums(&mut numbers);
@@ -470,6 +504,8 @@ mod tests {
             ladder,
             debt,
             steps,
+            trials,
+            finalizers,
             panics,
             engine_calls: EngineCalls { routine, forced, forced_elsewhere },
         };

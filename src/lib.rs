@@ -120,8 +120,8 @@
 //! | objects | [`Ref`], [`Tail`], [`Untyped`], [`OutOfMemory`], [`GrowError`]; [`Trace`](trait@Trace), [`Tracer`], [`Slots`], [`Residue`] |
 //! | references in your own words | [`raw`], [`Object`], [`Managed`], [`TypeKey`], [`TypeInfo`], [`CountState`], [`COUNT_STATES`] |
 //! | weak references | [`Weak`], [`Ref::downgrade`], [`WeakSet`], [`EphemeronMap`]; [`raw::downgrade`], [`raw::upgrade`] |
-//! | finalizers | [`Finalize`], [`Mutator::alloc_finalized`], [`Ref::set_finalizer`], [`FinalizerError`], [`Mutator::run_finalizers`], [`Mutator::finalizers`], [`Finalizers`] |
-//! | garbage cycles | [`cell`], [`Tracer::unwatched`], [`raw::changing`], [`Mutator::trials`], [`Trials`] |
+//! | finalizers | [`Finalize`], [`Mutator::alloc_finalized`], [`Ref::set_finalizer`], [`FinalizerError`], [`Mutator::run_finalizers`]; [`Metrics::finalizers`], [`Finalizers`] |
+//! | garbage cycles | [`cell`], [`Tracer::unwatched`], [`raw::changing`], [`Metrics::trials`], [`Trials`] |
 //! | freeing | [`Mutator::collect`], [`Budget`], [`Progress`], [`Stop`], [`Tally`], [`Pacing`], [`Schedule`], [`SLACK_UNITS`] |
 //! | time | [`Mutator::on_beat`], [`Beat`], [`When`], [`Subscription`]; [`Mutator::charge`], [`Mutator::charged`] |
 //! | interruption | [`Mutator::poll`], [`Interrupted`]; [`Mutator::set_fuel`], [`Mutator::set_deadline`], [`Mutator::set_time_limit`], [`Mutator::child`] |

@@ -8,7 +8,8 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshot};
-use mimalloc_runtime::{Budget, Mutator, Ref, Runtime, export};
+use mimalloc_runtime::cell::Cell;
+use mimalloc_runtime::{Budget, Finalize, Metrics, Mutator, Ref, Runtime, Trials, Watch, export};
 
 const NONE: &[(&str, &str)] = &[];
 
@@ -89,6 +90,78 @@ fn what_is_recorded_is_what_was_counted() {
     assert_eq!(find(&seen, "live_objects", &["one"]), 0.0);
     assert_eq!(find(&seen, "mutator_attached", &["first"]), 0.0);
     assert_eq!(find(&seen, "mutator_freed_objects_total", &["first"]), 20_000.0);
+}
+
+/// An object that refers to itself, with a finalizer.
+#[derive(mimalloc_runtime::Trace, Default)]
+struct Ring(Cell<Option<Ref<Ring>>>);
+
+impl Finalize for Ring {
+    fn finalize(&self, _: &Mutator) {}
+}
+
+#[test]
+fn searches_and_finalizers_are_recorded() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = Runtime::new().unwrap();
+    let mutators = [(); 2].map(|()| runtime.attach().unwrap());
+    let kept = mutators.each_ref().map(|mutator| {
+        let rings = [(); 3].map(|()| {
+            let ring = mutator.alloc_finalized(Ring::default()).unwrap();
+            ring.0.set(Some(ring.clone()));
+            ring
+        });
+        mutator.set_finalizers_per_safepoint(0);
+        let [kept, rings @ ..] = rings;
+        drop(rings);
+        while mutator.metrics().finalizers.due < 2 {
+            mutator.collect(Budget::Unbounded);
+        }
+        assert_eq!(mutator.run_finalizers(1), 1);
+        while mutator.metrics().trials.garbage < 1 {
+            mutator.collect(Budget::Unbounded);
+        }
+        kept
+    });
+    let [first, second] = mutators.each_ref().map(Mutator::metrics);
+    assert!(first.trials.begun > 0 && first.trials.members > first.trials.garbage, "{first:?}");
+    let record = |watches: [Watch; 2]| {
+        with_local_recorder(&recorder, || {
+            export::runtime(&runtime, NONE);
+            for (watch, name) in watches.iter().zip(["first", "second"]) {
+                export::mutator(watch, &[("vm", name)]);
+            }
+        });
+        series(snapshotter.snapshot())
+    };
+    let watches = mutators.each_ref().map(Mutator::watch);
+    let seen = record(watches.clone());
+    let names = [
+        "trials_begun_total",
+        "trial_probes_total",
+        "trials_given_up_total",
+        "trial_members_total",
+        "trial_garbage_objects_total",
+        "forgotten_candidates_total",
+    ];
+    let trials = |Metrics { trials, .. }: Metrics| {
+        let Trials { begun, probes, given_up, members, garbage, forgotten } = trials;
+        [begun, probes, given_up, members, garbage, forgotten]
+    };
+    for ((name, first), second) in names.into_iter().zip(trials(first)).zip(trials(second)) {
+        assert_eq!(find(&seen, &format!("mutator_{name}"), &["first"]), first as f64, "{name}");
+        assert_eq!(find(&seen, name, &[]), (first + second) as f64, "{name}");
+    }
+    let finalizers = ["finalizers_registered", "finalizers_due", "finalizers_run_total"];
+    let all = |seen: &_| finalizers.map(|name| find(seen, name, &[]));
+    let of_first = |seen: &_| finalizers.map(|name| find(seen, &format!("mutator_{name}"), &["first"]));
+    assert_eq!((of_first(&seen), all(&seen)), ([1.0; 3], [2.0; 3]));
+
+    // When they have gone, those that have run count on.
+    drop((kept, mutators));
+    let seen = record(watches);
+    assert_eq!((of_first(&seen), all(&seen)), ([0.0, 0.0, 3.0], [0.0, 0.0, 6.0]));
 }
 
 /// A gauge that was recorded stays until it is recorded anew.

@@ -204,7 +204,7 @@ pub(crate) fn run(program: &[u8]) {
     let finalizers: HashMap<u32, bool> =
         world.registered.iter().map(|name| (*name, reachable.contains_key(name))).collect();
     assert!(finalizers.values().all(|lives| *lives), "{finalizers:?}");
-    assert_eq!(world.mutator.finalizers().registered, finalizers.len() as u64);
+    assert_eq!(world.mutator.metrics().finalizers.registered, finalizers.len() as u64);
     drop(reachable);
     // And then nothing at all, each finalizer having run once.
     world.roots.clear();

@@ -410,6 +410,18 @@ impl Attachments {
         Ok(hosts)
     }
 
+    /// All objects have gone, and what was attached to them.
+    pub(super) fn all_gone(&self) {
+        self.buckets.set(0);
+        self.len.set(0);
+        self.finalizers.set(0);
+        for queue in [&self.due, &self.found] {
+            queue.first.set(None);
+            queue.last.set(None);
+            queue.len.set(0);
+        }
+    }
+
     /// How many there are that have not run.
     pub(crate) fn finalizers_in_all(&self) -> u64 {
         self.finalizers.get() + self.due.len.get() + self.found.len.get()

@@ -128,19 +128,20 @@ enum Next {
     GiveUp,
 }
 
-/// What the trials of a mutator came to.
+/// What the search for garbage cycles has come to since the mutator was attached
+/// ([`Metrics::trials`](crate::Metrics::trials)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Trials {
-    /// How many were begun.
+    /// How many trials were begun, probes apart.
     pub begun: u64,
-    /// How many probes were: trials of a few young objects, between those, to see whether garbage comes together.
+    /// How many probes were begun: trials of a few young objects, between those, to see whether garbage comes together.
     pub probes: u64,
     /// How many of either were given up: what they suspected was in use, or could not be looked at in one step, or there was no memory for the
     /// list of members, or a probe led to many objects.
     pub given_up: u64,
-    /// Objects that were members, each time that they were.
+    /// Objects that were looked at, candidates and what they lead to: each time that one was.
     pub members: u64,
-    /// Objects found to be garbage.
+    /// Objects found to be garbage, which counting references alone would not have freed.
     pub garbage: u64,
     /// Candidates forgotten because there was no memory to list them: garbage cycles of theirs may be overlooked.
     pub forgotten: u64,

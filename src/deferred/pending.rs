@@ -760,6 +760,7 @@ impl Pending {
         let at_once = allocated.less(queued);
         self.at_once_objects.set(at_once.objects);
         self.at_once_bytes.set(at_once.bytes);
+        self.attachments.all_gone();
     }
 
     /// The object in hand, or the next from the stack.

@@ -37,14 +37,15 @@ pub trait Finalize: Trace {
     fn finalize(&self, mutator: &Mutator);
 }
 
-/// How many finalizers there are ([`Mutator::finalizers`]).
+/// How many finalizers the objects of a mutator have ([`Metrics::finalizers`](crate::Metrics::finalizers)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Finalizers {
     /// Of objects that are not known to be garbage.
     pub registered: u64,
-    /// Of objects that are, and that wait for a safepoint.
+    /// Of objects that are, and that wait for a safepoint. (Those that a search has just found wait for its end, and are in neither.)
     pub due: u64,
-    /// That have run.
+    /// That have run since the mutator was attached, whatever came of it. Those of a mutator that has gone run at safepoints of another one, and
+    /// count for the one that has gone.
     pub run: u64,
 }
 
@@ -170,7 +171,7 @@ impl<T: Trace> Ref<T> {
     /// let name: Ref<Tail<(), u8>> = mutator.alloc_tail_copy((), b"five").unwrap();
     /// Ref::set_finalizer(&object, name, |value, name, _| println!("{value} has gone, called {:?}", name.items()))?;
     /// drop(object);
-    /// assert_eq!(mutator.finalizers().due, 1);
+    /// assert_eq!(mutator.metrics().finalizers.due, 1);
     /// mutator.safepoint(); // here it prints
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

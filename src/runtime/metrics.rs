@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::deferred::{Budget, Progress, Tally};
+use crate::deferred::{Budget, Progress, Tally, Trials};
+
+use super::finalizer::Finalizers;
 
 /// Why a collection step ran.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -181,6 +183,10 @@ pub struct Metrics {
     pub debt: u64,
     /// Collection steps.
     pub steps: Steps,
+    /// The search for garbage cycles: trials, and objects. The units that it takes are among those of [`steps`](Metrics::steps).
+    pub trials: Trials,
+    /// Finalizers of the mutator's objects: how many.
+    pub finalizers: Finalizers,
     /// Panics of user code that were caught. The payload of the first between two safepoints is resumed, those of the others
     /// are forgotten: to drop one could panic again.
     pub panics: u64,
@@ -227,6 +233,10 @@ pub struct RuntimeMetrics {
     pub debt: u64,
     /// Collection steps; the longest one is the longest of any mutator.
     pub steps: Steps,
+    /// The search for garbage cycles.
+    pub trials: Trials,
+    /// Finalizers. Of a mutator that has ended those that have run.
+    pub finalizers: Finalizers,
     /// Panics of user code that were caught.
     pub panics: u64,
 }

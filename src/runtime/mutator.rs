@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, Large, Meter, Progress, Search, Tally, Trace, Trials};
+use crate::deferred::{Budget, Large, Meter, Progress, Search, Tally, Trace};
 use crate::engine::{Area, EngineStats};
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -16,7 +16,6 @@ use crate::heartbeat::{self, Beat};
 use crate::sys::engine;
 use crate::traced::in_span;
 
-use super::finalizer::Finalizers;
 use super::handle::Ref;
 use super::heap::{Half, MOST_BYTES, RemoteFree};
 #[cfg(feature = "allocator_api2")]
@@ -108,11 +107,6 @@ impl Mutator {
 
     // ---- collection ----
 
-    /// What the search for garbage cycles has come to since the mutator was attached.
-    pub fn trials(&self) -> Trials {
-        self.state().cycles().trials()
-    }
-
     /// Frees dead objects, and looks for garbage cycles and frees these, for as long as `budget` admits. A safepoint.
     ///
     /// First what is dead is freed. When nothing dead is left, the search that is under way goes on, and then all candidates are looked
@@ -189,11 +183,6 @@ impl Mutator {
     /// [`run_finalizers`](Mutator::run_finalizers).
     pub fn set_finalizers_per_safepoint(&self, most: u32) {
         self.state().set_finalizers_per_safepoint(most);
-    }
-
-    /// How many finalizers this mutator's objects have, how many are due, and how many have run.
-    pub fn finalizers(&self) -> Finalizers {
-        self.state().finalizers()
     }
 
     // ---- raw blocks ----

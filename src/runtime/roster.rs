@@ -1,10 +1,11 @@
 //! The mutators of a runtime, as other threads see them.
 
-use crate::deferred::Tally;
+use crate::deferred::{Tally, Trials};
 use crate::error::Error;
 use crate::fallible;
 use crate::lock::Mutex;
 
+use super::finalizer::Finalizers;
 use super::metrics::{Ladder, Live, Metrics, RuntimeMetrics, Steps};
 use super::watch::{Display, Watch};
 use super::words::Shown;
@@ -94,7 +95,17 @@ impl Metrics {
     /// What counts on when nothing of the mutator is left. What it has left in use is nobody's any more.
     fn of_ended(self) -> Metrics {
         let none = Live::default();
-        Metrics { live: none, pending: none, large: Tally::default(), block_bytes: 0, in_use_bytes: 0, debt: 0, ..self }
+        let finalizers = Finalizers { run: self.finalizers.run, ..Finalizers::default() };
+        Metrics {
+            live: none,
+            pending: none,
+            large: Tally::default(),
+            block_bytes: 0,
+            in_use_bytes: 0,
+            debt: 0,
+            finalizers,
+            ..self
+        }
     }
 }
 
@@ -124,6 +135,8 @@ impl RuntimeMetrics {
             ladder,
             debt,
             steps,
+            trials,
+            finalizers,
             panics,
             engine_calls: _,
         } = metrics;
@@ -147,6 +160,17 @@ impl RuntimeMetrics {
         add_all(&mut self.steps.by_cause, by_cause);
         self.steps.max_units = self.steps.max_units.max(max_units);
         add(&mut self.steps.units, units);
+        let Trials { begun, probes, given_up, members, garbage, forgotten } = trials;
+        add(&mut self.trials.begun, begun);
+        add(&mut self.trials.probes, probes);
+        add(&mut self.trials.given_up, given_up);
+        add(&mut self.trials.members, members);
+        add(&mut self.trials.garbage, garbage);
+        add(&mut self.trials.forgotten, forgotten);
+        let Finalizers { registered, due, run } = finalizers;
+        add(&mut self.finalizers.registered, registered);
+        add(&mut self.finalizers.due, due);
+        add(&mut self.finalizers.run, run);
     }
 }
 

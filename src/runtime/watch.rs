@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 #[cfg(doc)]
 use super::mutator::Mutator;
 use super::seqlock::{Reader, Writer};
-use super::words::{Shown, WORDS};
+use super::words::{self, Shown, WORDS};
 
 /// Reads what a mutator has counted, from any thread. Made by [`Mutator::watch`]; may outlive the mutator and its objects, and
 /// then keeps the last figures.
@@ -39,6 +39,7 @@ impl Watch {
     /// - on each beat, before the handlers are called;
     /// - at the end of [`collect`](Mutator::collect), [`release_memory`](Mutator::release_memory) and [`Mutator::metrics`];
     /// - when an allocation has found no room;
+    /// - when finalizers have run;
     /// - when the mutator is attached and detached, and after that whenever one of its objects dies.
     ///
     /// So it is as old as what the mutator has allocated and freed since, of allocations less than a beat; but those of Rust's own
@@ -48,10 +49,13 @@ impl Watch {
     ///
     /// # Cost
     /// Some 250 instructions and no lock, so that each millisecond is not too often: neither side waits for the other. The mutator
-    /// pays some 200 instructions for each beat, whether anybody reads or not, and nothing for an allocation.
+    /// pays some 250 instructions for each beat, whether anybody reads or not, and nothing for an allocation.
     #[must_use]
+    #[inline]
     pub fn metrics(&self) -> Metrics {
-        self.shown().metrics
+        let mut metrics = words::NOTHING;
+        self.read_into(&mut metrics);
+        metrics
     }
 
     /// Whether the mutator is attached. When it is not, [`metrics`](Watch::metrics) has what was counted up to its detaching, at least.
@@ -68,7 +72,18 @@ impl Watch {
     }
 
     pub(super) fn shown(&self) -> Shown {
-        Shown::from_words(self.words.read())
+        let mut metrics = words::NOTHING;
+        let attached = self.read_into(&mut metrics);
+        Shown { attached, metrics }
+    }
+
+    /// Reads the figures, and returns whether the mutator is attached.
+    // Out of line, and into memory, so that each word goes to its place without a stop in between.
+    #[inline(never)]
+    fn read_into(&self, metrics: &mut Metrics) -> bool {
+        let mut attached = false;
+        self.words.read(|mut words| attached = words::take(metrics, || words.take()));
+        attached
     }
 }
 
@@ -100,6 +115,6 @@ impl Display {
 
     #[inline(always)]
     pub(super) fn show(&self, shown: Shown) {
-        self.words.write(shown.to_words());
+        self.words.write(|mut words| shown.put(|word| words.put(word)));
     }
 }

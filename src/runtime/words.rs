@@ -1,7 +1,8 @@
 //! What other threads are shown of a mutator, as words ([`seqlock`](super::seqlock)).
 
-use crate::deferred::Tally;
+use crate::deferred::{Tally, Trials};
 
+use super::finalizer::Finalizers;
 use super::metrics::{EngineCalls, Ladder, Live, Metrics, Steps};
 
 /// What a mutator shows.
@@ -15,35 +16,37 @@ pub(super) struct Shown {
 pub(super) const WORDS: usize = 1 + size_of::<Metrics>() / size_of::<u64>();
 
 impl Shown {
+    /// Calls `put` with each of the words.
     #[inline(always)]
-    pub(super) fn to_words(mut self) -> [u64; WORDS] {
-        let mut words = [0; WORDS];
-        let mut place = 0;
-        self.each(&mut |word| {
-            words[place] = *word;
-            place += 1;
-        });
-        words
-    }
-
-    #[inline(always)]
-    pub(super) fn from_words(words: [u64; WORDS]) -> Shown {
-        let mut shown = Shown::default();
-        let mut place = 0;
-        shown.each(&mut |word| {
-            *word = words[place];
-            place += 1;
-        });
-        shown
+    pub(super) fn put(mut self, mut put: impl FnMut(u64)) {
+        self.attached.each(&mut |word| put(*word));
+        self.metrics.each(&mut |word| put(*word));
     }
 }
 
+/// Takes the words that [`Shown::put`] has put, in their order. Returns whether it was attached, and leaves the rest in `metrics`.
+#[inline(always)]
+pub(super) fn take(metrics: &mut Metrics, mut take: impl FnMut() -> u64) -> bool {
+    let mut attached = false;
+    attached.each(&mut |word| *word = take());
+    metrics.each(&mut |word| *word = take());
+    attached
+}
+
+/// No figures yet. Unlike the default it is made at compile time, and a single fill in the program.
+pub(super) const NOTHING: Metrics = Metrics::NOTHING;
+
 /// Made of words, which are visited in one order for reading and for writing.
 trait Words {
+    /// All of them 0.
+    const NOTHING: Self;
+
     fn each(&mut self, visit: &mut impl FnMut(&mut u64));
 }
 
 impl Words for u64 {
+    const NOTHING: u64 = 0;
+
     #[inline(always)]
     fn each(&mut self, visit: &mut impl FnMut(&mut u64)) {
         visit(self);
@@ -51,6 +54,8 @@ impl Words for u64 {
 }
 
 impl Words for bool {
+    const NOTHING: bool = false;
+
     #[inline(always)]
     fn each(&mut self, visit: &mut impl FnMut(&mut u64)) {
         let mut word = u64::from(*self);
@@ -60,6 +65,8 @@ impl Words for bool {
 }
 
 impl Words for Option<u64> {
+    const NOTHING: Option<u64> = None;
+
     #[inline(always)]
     fn each(&mut self, visit: &mut impl FnMut(&mut u64)) {
         let (mut is_some, mut value) = (self.is_some(), self.unwrap_or(0));
@@ -70,6 +77,8 @@ impl Words for Option<u64> {
 }
 
 impl<const COUNT: usize> Words for [u64; COUNT] {
+    const NOTHING: [u64; COUNT] = [0; COUNT];
+
     #[inline(always)]
     fn each(&mut self, visit: &mut impl FnMut(&mut u64)) {
         self.iter_mut().for_each(visit);
@@ -80,6 +89,8 @@ impl<const COUNT: usize> Words for [u64; COUNT] {
 macro_rules! words {
     ($($name:ident { $($field:ident),* })*) => {$(
         impl Words for $name {
+            const NOTHING: $name = $name { $($field: Words::NOTHING),* };
+
             #[inline(always)]
             fn each(&mut self, visit: &mut impl FnMut(&mut u64)) {
                 let $name { $($field),* } = self;
@@ -90,15 +101,16 @@ macro_rules! words {
 }
 
 words! {
-    Shown { attached, metrics }
     Metrics {
         beats, allocated, freed, live, pending, large, abandoned, block_bytes, in_use_bytes, peak_in_use_bytes, limit, ladder,
-        debt, steps, panics, engine_calls
+        debt, steps, trials, finalizers, panics, engine_calls
     }
     Tally { objects, bytes }
     Live { now, peak_bytes }
     Ladder { climbed, helped, refused }
     Steps { count, by_cause, max_units, units }
+    Trials { begun, probes, given_up, members, garbage, forgotten }
+    Finalizers { registered, due, run }
     EngineCalls { routine, forced, forced_elsewhere }
 }
 
@@ -139,25 +151,42 @@ mod tests {
                 max_units: next(),
                 units: next(),
             },
+            trials: Trials {
+                begun: next(),
+                probes: next(),
+                given_up: next(),
+                members: next(),
+                garbage: next(),
+                forgotten: next(),
+            },
+            finalizers: Finalizers { registered: next(), due: next(), run: next() },
             panics: next(),
             engine_calls: EngineCalls { routine: next(), forced: next(), forced_elsewhere: next() },
         };
         Shown { attached: true, metrics }
     }
 
+    fn words(shown: Shown) -> Vec<u64> {
+        let mut words = Vec::new();
+        shown.put(|word| words.push(word));
+        words
+    }
+
     #[test]
     fn every_field_comes_back() {
+        assert_eq!(NOTHING, Metrics::default());
         for shown in [filled(Some), filled(|_| None), Shown { attached: false, ..filled(Some) }, Shown::default()] {
-            assert_eq!(Shown::from_words(shown.to_words()), shown);
+            let mut words = words(shown).into_iter();
+            let mut metrics = filled(Some).metrics;
+            let attached = take(&mut metrics, || words.next().unwrap());
+            assert_eq!((Shown { attached, metrics }, words.next()), (shown, None));
         }
     }
 
     #[test]
     fn every_word_is_used_once() {
-        let mut count = 0;
-        Shown::default().each(&mut |_| count += 1);
-        assert_eq!(count, WORDS);
-        let mut words = filled(Some).to_words();
+        let mut words = words(filled(Some));
+        assert_eq!(words.len(), WORDS);
         words.sort_unstable();
         // Those of `attached` and of the limit's being there beside the numbers from 1 on.
         let numbers: Vec<u64> = (1..WORDS as u64 - 1).collect();

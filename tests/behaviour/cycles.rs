@@ -262,7 +262,7 @@ fn a_program_that_polls_has_its_cycles_freed() {
     assert!(metrics.steps.by_cause[Cause::Search as usize] > 0);
     // What is allocated between two trials, and less than that while one goes on.
     assert!(most < 512 << 10, "{most} of {}", metrics.allocated.bytes);
-    let trials = mutator.trials();
+    let trials = mutator.metrics().trials;
     assert!(trials.begun > 10 && trials.garbage > 0 && trials.garbage <= trials.members, "{trials:?}");
     assert!(metrics.steps.max_units <= 10_000 + SLACK_UNITS);
 }
@@ -307,12 +307,12 @@ fn more_pairs_than_there_can_be_candidates_are_freed_in_one_trial_though_they_ar
         pairs.iter().for_each(|pair| drop(pair.clone()));
         mutator.collect(Budget::Unbounded);
     }
-    let begun = mutator.trials().begun;
+    let begun = mutator.metrics().trials.begun;
     drop(pairs);
     while live(&mutator) > 0 {
         drop(mutator.alloc([0u64; 15]).unwrap());
         mutator.safepoint();
-        assert!(mutator.trials().begun <= begun + 1, "{:?}", mutator.trials());
+        assert!(mutator.metrics().trials.begun <= begun + 1, "{:?}", mutator.metrics().trials);
     }
 }
 

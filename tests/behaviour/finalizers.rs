@@ -84,7 +84,7 @@ fn each_runs_once() {
         numbers.sort_unstable();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
         assert_eq!((live(&mutator), mutator.metrics().in_use_bytes), (0, 0));
-        let finalizers = mutator.finalizers();
+        let finalizers = mutator.metrics().finalizers;
         assert_eq!((finalizers.registered, finalizers.due, finalizers.run), (0, 0, 5));
     }
 }
@@ -98,7 +98,7 @@ fn only_at_safepoints() {
         for _ in 0..10_000 {
             drop(mutator.alloc([0u64; 16]).unwrap());
         }
-        assert_eq!((said(), mutator.finalizers().due), (vec![], 1));
+        assert_eq!((said(), mutator.metrics().finalizers.due), (vec![], 1));
         mutator.poll(1).unwrap();
         assert_eq!(said(), [1]);
         drop(node(&mutator, 2));
@@ -128,7 +128,7 @@ fn a_poll_knows_that_one_is_due() {
     parent.next.set(Some(node(&mutator, 2)));
     grandparent.next.set(Some(parent));
     drop(grandparent);
-    while mutator.finalizers().due == 0 {
+    while mutator.metrics().finalizers.due == 0 {
         drop(mutator.alloc([0u64; 16]).unwrap());
     }
     mutator.poll(1).unwrap();
@@ -220,7 +220,7 @@ fn garbage_without_end() {
         mutator.poll(1).unwrap();
         assert!(said().len() <= 16, "{round}");
     }
-    let due = mutator.finalizers().due;
+    let due = mutator.metrics().finalizers.due;
     assert!(due > 100);
     let left = mutator.detach();
     assert_eq!((said().len() as u64, left.finalizers), (due, 2 * due));
@@ -332,7 +332,7 @@ fn a_cycle_is_in_use_or_finalized() {
             heard.len(),
             10 - taken.len(),
             "after {steps} steps {heard:?} {:?} {:?}",
-            mutator.trials(),
+            mutator.metrics().trials,
             weaks.iter().map(Weak::is_gone).collect::<Vec<_>>()
         );
         assert!(weaks.iter().all(|weak| weak.upgrade().is_some() != taken.is_empty()));
@@ -373,7 +373,7 @@ fn nothing_is_resurrected() {
     // It has gone; what it referred to was taken, and is as it was.
     assert_eq!(said(), [1]);
     let child = TAKEN.take().unwrap();
-    assert_eq!((child.number, Ref::is_unique(&child), mutator.finalizers().registered), (2, true, 1));
+    assert_eq!((child.number, Ref::is_unique(&child), mutator.metrics().finalizers.registered), (2, true, 1));
     drop(child);
     settle(&mutator);
     assert_eq!((said(), live(&mutator)), (vec![2], 0));
@@ -473,7 +473,7 @@ fn a_panic_is_kept() {
     assert_eq!((said(), live(&mutator)), (vec![1], 0));
     drop(mutator.alloc_finalized(Bomb).unwrap());
     assert_eq!(mutator.run_finalizers(1), 1);
-    assert_eq!((mutator.metrics().panics, mutator.finalizers().run), (2, 3));
+    assert_eq!((mutator.metrics().panics, mutator.metrics().finalizers.run), (2, 3));
     assert!(catch_unwind(AssertUnwindSafe(|| mutator.detach())).is_err());
 }
 
@@ -499,7 +499,7 @@ fn handed_over() {
     host.poll(1).unwrap();
     let mut numbers = said();
     numbers.sort_unstable();
-    assert_eq!((numbers, host.finalizers().run), (vec![1, 2, 3, 4], 0));
+    assert_eq!((numbers, host.metrics().finalizers.run), (vec![1, 2, 3, 4], 0));
     // One that comes to be garbage only now; and with no mutator on the thread, the next one runs it.
     host.detach();
     drop(kept);
@@ -668,13 +668,13 @@ fn a_leaf_that_was_suspected_is_one_no_more_when_it_is_freed() {
         drop(leaf);
         // What lies in its place now was never suspected.
         let other = mutator.alloc(7u64).unwrap();
-        let before = mutator.trials().members;
+        let before = mutator.metrics().trials.members;
         mutator.collect(Budget::Unbounded);
-        assert!(mutator.trials().members <= before + 1, "{steps}");
+        assert!(mutator.metrics().trials.members <= before + 1, "{steps}");
         assert_eq!(*other, 7);
         drop(other);
         mutator.collect(Budget::Unbounded);
-        assert_eq!(mutator.trials().members, before, "{steps}: it is no candidate");
+        assert_eq!(mutator.metrics().trials.members, before, "{steps}: it is no candidate");
         assert_eq!((live(&mutator), mutator.detach().live.objects), (0, 0));
     }
 }

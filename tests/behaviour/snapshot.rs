@@ -432,7 +432,7 @@ fn a_search_for_cycles_is_not_misled() {
         read(&snapshot(&mutator, &roots, &mut Texts));
         in_order(&mutator, &roots);
     }
-    assert_eq!((mutator.metrics().live.now.objects, mutator.trials().given_up), (1, 0));
+    assert_eq!((mutator.metrics().live.now.objects, mutator.metrics().trials.given_up), (1, 0));
 }
 
 /// Keeps what it is handed, and has it attached to something.

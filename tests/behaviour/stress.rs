@@ -56,17 +56,17 @@ fn each_allocation_does_one_unit_whatever_the_pacing() {
 fn each_poll_does_a_step_of_a_trial() {
     let mutator = stressed(Pacing::default());
     mutator.poll(1).unwrap();
-    assert_eq!(mutator.trials().begun, 0, "without candidates there is nothing to try");
+    assert_eq!(mutator.metrics().trials.begun, 0, "without candidates there is nothing to try");
     ring(&mutator, 10);
     let search = |mutator: &Mutator| mutator.metrics().steps.by_cause[Cause::Search as usize];
-    assert_eq!((mutator.trials().begun, search(&mutator)), (0, 0), "allocation begins none");
+    assert_eq!((mutator.metrics().trials.begun, search(&mutator)), (0, 0), "allocation begins none");
     let mut polls = 0;
-    while mutator.trials().garbage < 10 {
+    while mutator.metrics().trials.garbage < 10 {
         mutator.poll(1).unwrap();
         polls += 1;
-        assert!(mutator.trials().begun > 0);
+        assert!(mutator.metrics().trials.begun > 0);
         assert_eq!(search(&mutator), polls);
-        assert!(polls < 1_000, "{:?}", mutator.trials());
+        assert!(polls < 1_000, "{:?}", mutator.metrics().trials);
     }
     assert!(polls > 30, "each does one unit: {polls}");
     let before = mutator.metrics().steps.max_units;
@@ -136,7 +136,7 @@ fn without_it_nothing_is_different() {
             ring(&mutator, 3);
             mutator.poll(1).unwrap();
         }
-        (metrics(mutator.metrics()), mutator.trials())
+        (metrics(mutator.metrics()), mutator.metrics().trials)
     };
     let plain = counted(Runtime::new().unwrap().attach().unwrap());
     assert_eq!(counted(attach(None).attach().unwrap()), plain);

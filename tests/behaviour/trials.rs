@@ -232,7 +232,7 @@ fn candidates_without_room_are_counted_as_members() {
         mutator.collect(Budget::Units(1));
     }
     while !mutator.collect(Budget::Units(1_000)).is_done() {}
-    let trials = mutator.trials();
+    let trials = mutator.metrics().trials;
     assert_eq!((live(&mutator), trials.garbage, trials.members), (0, 20_000, 20_000), "{trials:?}");
 }
 
@@ -299,7 +299,7 @@ fn garbage_is_found_beside_a_structure_that_is_always_being_changed() {
             most = most.max(mutator.metrics().live.now.bytes);
         }
     }
-    let trials = mutator.trials();
+    let trials = mutator.metrics().trials;
     // Links have 32 bytes. What comes together between two trials is a few times what lives, or, if that is more, the least from one to
     // the next, which is 256 KiB, times the longest patience, which is 16.
     assert!(most < 20 * 32 * length + (4 << 20), "{most}, {trials:?}");
@@ -337,7 +337,7 @@ fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
         most = most.max(metrics.live.now.bytes);
     }
     // To be tried costs a link some ten units, each of which stands for eight bytes.
-    assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.trials());
+    assert!(most < 6 * live + (8 << 20), "{most} of {live}, {:?}", mutator.metrics().trials);
 }
 
 /// Data that grows is not looked at anew each time that it doubles: probes that lead to much are given up.
@@ -353,7 +353,7 @@ fn a_structure_that_grows_is_hardly_searched() {
         list = head;
         mutator.poll(1).unwrap();
     }
-    let trials = mutator.trials();
+    let trials = mutator.metrics().trials;
     assert!(trials.begun > 2 && trials.garbage == 0, "{trials:?}");
     assert!(trials.probes < 10 && trials.given_up == trials.probes && (trials.probes > 0 || SCALE > 1), "{trials:?}");
     assert!(trials.members < length / 2, "{trials:?}");
@@ -372,7 +372,7 @@ fn a_collection_does_no_more_than_its_budget_while_a_trial_is_due() {
     for _ in 0..8_000 {
         drop(circle(&mutator, 2));
     }
-    assert_eq!(mutator.trials().begun, 1);
+    assert_eq!(mutator.metrics().trials.begun, 1);
     for _ in 0..20 {
         let before = mutator.metrics().steps.units;
         mutator.collect(Budget::Units(2));

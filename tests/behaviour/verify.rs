@@ -143,7 +143,7 @@ fn nothing_is_found_in_a_heap_in_order_wherever_a_collection_stands() {
         while !mutator.collect(Budget::Units(11)).is_done() {
             in_order(&mutator, &roots);
         }
-        garbage += mutator.trials().garbage;
+        garbage += mutator.metrics().trials.garbage;
         assert_eq!(mutator.metrics().live.now.objects, 0);
     }
     assert!(garbage > 0);

@@ -4,7 +4,11 @@ use std::alloc::Layout;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use mimalloc_runtime::{Budget, Metrics, Mutator, Ref, Runtime, RuntimeMetrics, Tail, Tally, Watch, counted_bytes};
+use mimalloc_runtime::cell::Cell;
+use mimalloc_runtime::{
+    Budget, Finalize, Finalizers, Metrics, Mutator, Ref, Runtime, RuntimeMetrics, Tail, Tally, Trace, Trials, Watch,
+    counted_bytes,
+};
 
 use crate::SCALE;
 use crate::graph::{self, node};
@@ -22,15 +26,23 @@ fn check(metrics: &Metrics) {
     assert_eq!(metrics.in_use_bytes, metrics.block_bytes + allocated.bytes - freed.bytes, "{metrics:?}");
     assert_eq!(metrics.steps.count, metrics.steps.by_cause.iter().sum::<u64>(), "{metrics:?}");
     assert!(metrics.steps.max_units <= metrics.steps.units, "{metrics:?}");
+    let Trials { begun, probes, given_up, members, garbage, .. } = metrics.trials;
+    assert!(given_up <= begun + probes && garbage <= members, "{metrics:?}");
+    let Finalizers { registered, due, run } = metrics.finalizers;
+    assert!(registered + due + run <= allocated.objects, "{metrics:?}");
 }
 
 /// What holds between two readings of the same mutator.
 fn check_order(before: &Metrics, after: &Metrics) {
     let counts = |metrics: &Metrics| {
-        let Metrics { beats, allocated, freed, steps, .. } = *metrics;
-        [beats, allocated.objects, allocated.bytes, freed.objects, freed.bytes, steps.count, steps.units]
+        let Metrics { beats, allocated, freed, steps, trials, finalizers, .. } = *metrics;
+        let of_steps =
+            [beats, allocated.objects, allocated.bytes, freed.objects, freed.bytes, steps.count, steps.units];
+        let Trials { begun, probes, given_up, members, garbage, forgotten } = trials;
+        let of_trials = [begun, probes, given_up, members, garbage, forgotten];
+        of_steps.into_iter().chain(of_trials).chain([finalizers.run])
     };
-    for (before, after) in counts(before).into_iter().zip(counts(after)) {
+    for (before, after) in counts(before).zip(counts(after)) {
         assert!(before <= after);
     }
 }
@@ -306,4 +318,143 @@ fn what_an_ended_mutator_has_left_in_use_is_in_no_sum() {
     assert_eq!(watch.metrics().block_bytes, counted_bytes(layout), "it has it in the last figures");
     // SAFETY: of that mutator, with this layout, and not used again.
     unsafe { remote.free(block, layout) };
+}
+
+/// Part of a ring, with a finalizer that does nothing.
+#[derive(Trace, Default)]
+struct Link(Cell<Option<Ref<Link>>>);
+
+impl Finalize for Link {
+    fn finalize(&self, _: &Mutator) {}
+}
+
+/// A ring of two objects, of which one has a finalizer if that is wanted.
+fn ring(mutator: &Mutator, is_finalized: bool) -> Ref<Link> {
+    let first = if is_finalized { mutator.alloc_finalized(Link::default()) } else { mutator.alloc(Link::default()) };
+    let first = first.unwrap();
+    let second = mutator.alloc(Link(Cell::new(Some(first.clone())))).unwrap();
+    first.0.set(Some(second));
+    first
+}
+
+/// Until nothing is garbage any more, and no finalizer due.
+fn settle(mutator: &Mutator) {
+    while !mutator.collect(Budget::Units(100)).is_done() || mutator.metrics().finalizers.due > 0 {}
+}
+
+#[test]
+fn searches_and_finalizers_are_seen_from_another_thread() {
+    let mutator = Runtime::new().unwrap().attaching().beat_bytes(512).unwrap().attach().unwrap();
+    let watch = mutator.watch();
+    let seen = [const { AtomicU64::new(0) }; 2];
+    let rested = AtomicBool::new(false);
+    let read = || {
+        let mut before = watch.metrics();
+        while !rested.load(Ordering::Acquire) {
+            let now = watch.metrics();
+            check(&now);
+            check_order(&before, &now);
+            let changed = [now.trials != before.trials, now.finalizers.run != before.finalizers.run];
+            for (seen, changed) in seen.iter().zip(changed) {
+                seen.fetch_add(changed.into(), Ordering::Relaxed);
+            }
+            before = now;
+        }
+        watch.metrics()
+    };
+    thread::scope(|scope| {
+        let reader = scope.spawn(read);
+        let kept = ring(&mutator, true);
+        let (mut rings, mut finalized) = (0, 0);
+        while seen.iter().any(|seen| seen.load(Ordering::Relaxed) < 10) {
+            let is_finalized = rings % 10 == 0;
+            drop(ring(&mutator, is_finalized));
+            (rings, finalized) = (rings + 1, finalized + u64::from(is_finalized));
+            mutator.poll(1).unwrap();
+        }
+        settle(&mutator);
+        let said = mutator.metrics();
+        rested.store(true, Ordering::Release);
+        assert_eq!(reader.join().unwrap(), said);
+        assert_eq!(said.trials.garbage, 2 * rings, "{said:?}");
+        assert!(said.trials.begun > 0 && said.trials.members >= said.trials.garbage, "{said:?}");
+        assert_eq!(said.finalizers, Finalizers { registered: 1, due: 0, run: finalized });
+        drop(kept);
+    });
+}
+
+/// What a watch shows once they have run is not what it showed before: nothing else need happen for long.
+#[test]
+fn finalizers_that_have_run_are_shown_at_once() {
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let watch = mutator.watch();
+    let run = || watch.metrics().finalizers.run;
+    for (number, reach) in [
+        Mutator::safepoint,
+        |mutator: &Mutator| mutator.poll(1).unwrap(),
+        |mutator: &Mutator| {
+            mutator.collect(Budget::Unbounded);
+        },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        drop(mutator.alloc_finalized(Link::default()).unwrap());
+        assert_eq!(run(), number as u64);
+        reach(&mutator);
+        assert_eq!((run(), watch.metrics().finalizers.due, watch.metrics().beats), (number as u64 + 1, 0, 0));
+    }
+}
+
+#[test]
+fn searches_and_finalizers_of_a_mutator_that_has_gone_count_on() {
+    let runtime = Runtime::new().unwrap();
+    let counts = || {
+        let RuntimeMetrics { trials, finalizers, .. } = runtime.metrics();
+        (trials, finalizers)
+    };
+    let [first, second] = [(); 2].map(|()| runtime.attach().unwrap());
+    let (kept, other) = (ring(&first, true), ring(&second, true));
+    for _ in 0..10 {
+        drop((ring(&first, true), ring(&second, false)));
+    }
+    settle(&first);
+    settle(&second);
+    let each = [&first, &second].map(Mutator::metrics);
+    assert_eq!(each.map(|metrics| metrics.trials.garbage), [20, 20]);
+    assert_eq!(each.map(|metrics| metrics.finalizers.registered), [1, 1]);
+    assert_eq!(each.map(|metrics| metrics.finalizers.run), [10, 0]);
+    let of = |part: fn(&Trials) -> u64| each.iter().map(|metrics| part(&metrics.trials)).sum();
+    let sum = Trials {
+        begun: of(|trials| trials.begun),
+        probes: of(|trials| trials.probes),
+        given_up: of(|trials| trials.given_up),
+        members: of(|trials| trials.members),
+        garbage: 40,
+        forgotten: 0,
+    };
+    assert_eq!(counts(), (sum, Finalizers { registered: 2, due: 0, run: 10 }));
+
+    // Its ring is found when that is given up, and the finalizer is run by the other one: each counts for the one that has gone.
+    drop(first);
+    assert_eq!(runtime.metrics().lingering, 1);
+    drop(kept);
+    assert_eq!(counts().1, Finalizers { registered: 1, due: 1, run: 10 });
+    second.safepoint();
+    assert_eq!(counts().1, Finalizers { registered: 1, due: 0, run: 11 });
+    assert_eq!((runtime.metrics().ended, second.metrics().finalizers.run), (1, 0));
+    assert!(counts().0.garbage >= 40 && counts().0.begun > sum.begun);
+
+    // A finalizer that goes with its heap has not run, and is not there any more.
+    drop(other);
+    let lost = second.alloc_finalized(Link::default()).unwrap();
+    let watch = second.watch();
+    let before = second.metrics();
+    core::mem::forget(lost);
+    // SAFETY: nothing of it is used again; there are no raw blocks, and no handles of the heap.
+    unsafe { second.destroy_unchecked(mimalloc_runtime::Residues::Drop) }.unwrap();
+    assert_eq!(before.finalizers.registered + before.finalizers.due, 2);
+    let after = watch.metrics();
+    assert_eq!((after.trials, after.finalizers), (before.trials, Finalizers::default()));
+    assert_eq!(counts().1, Finalizers { registered: 0, due: 0, run: 11 });
 }

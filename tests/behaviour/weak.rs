@@ -186,7 +186,7 @@ fn weak_references_make_no_cycles() {
     other.weak.replace(Some(Ref::downgrade(&one).unwrap()));
     drop((one, other));
     assert_eq!(mutator.collect(Budget::Unbounded).freed.objects, 3);
-    assert_eq!((live(&mutator), mutator.trials().garbage), (0, 0));
+    assert_eq!((live(&mutator), mutator.metrics().trials.garbage), (0, 0));
     const { assert!(<Weak<Node> as Trace>::ACYCLIC) };
 }
 

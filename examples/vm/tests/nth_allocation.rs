@@ -107,10 +107,10 @@ const PROBE: &str = "
 /// others for ever print nothing.
 fn finish_finalizers(machine: &mut Machine) {
     for _ in 0..20 {
-        let before = machine.mutator().finalizers();
+        let before = machine.mutator().metrics().finalizers;
         machine.mutator().collect(Budget::Unbounded);
         interpret(machine, "");
-        if machine.mutator().finalizers() == before {
+        if machine.mutator().metrics().finalizers == before {
             return;
         }
     }

@@ -97,6 +97,8 @@ impl State {
             ladder: self.ladder.get(),
             debt: self.pacer.debt(),
             steps: self.steps.get(),
+            trials: self.cycles().trials(),
+            finalizers: self.finalizers(),
             panics: self.panics.get(),
             engine_calls: EngineCalls {
                 routine: calls.routine - before.routine,

@@ -19,7 +19,8 @@ impl State {
         self.look_at_finalizers();
     }
 
-    pub(in crate::runtime) fn finalizers(&self) -> Finalizers {
+    #[inline(always)]
+    pub(super) fn finalizers(&self) -> Finalizers {
         let attachments = self.pending.attachments();
         Finalizers { registered: attachments.finalizers(), due: attachments.due(), run: self.finalized.get() }
     }
@@ -60,6 +61,10 @@ impl State {
                 self.guarded(|| unsafe { raw::release(object) });
             }
             run += 1;
+        }
+        if run > 0 {
+            // This may be the last that the program does for long, and it has nothing to do with beats.
+            self.show(0);
         }
         if self.has_finalizers_due() || thread::handed_over().is_some() {
             self.tell_of_finalizers();

@@ -242,10 +242,10 @@ impl Machine {
         // Finalizers have nothing to do now, but what they hold, and their instances, are freed when they have run. Each runs once, and
         // there are no new ones.
         loop {
-            let run = mutator.finalizers().run;
+            let run = mutator.metrics().finalizers.run;
             mutator.collect(Budget::Unbounded);
             mutator.run_finalizers(u64::MAX);
-            if mutator.finalizers().run == run {
+            if mutator.metrics().finalizers.run == run {
                 return mutator;
             }
         }

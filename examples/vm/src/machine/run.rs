@@ -38,7 +38,7 @@ impl Machine {
     pub(super) fn run(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), RuntimeError> {
         self.run_frames(out, err)?;
         let mutator = self.mutator();
-        mutator.run_finalizers(mutator.finalizers().due);
+        mutator.run_finalizers(mutator.metrics().finalizers.due);
         self.start_turn(err)?;
         self.run_frames(out, err)
     }

@@ -1,6 +1,6 @@
 //! The metrics for programs to read.
 
-use mimalloc_runtime::{Cause, Live, Rung, SLACK_UNITS, Tally};
+use mimalloc_runtime::{Cause, Finalizers, Live, Rung, SLACK_UNITS, Tally, Trials};
 use serde_json::{Map, Value, json};
 
 use super::figures::Figures;
@@ -19,6 +19,8 @@ impl Figures {
             "abandoned": tally(end.abandoned),
             "leaked_objects": self.leaked_objects(),
             "peak_in_use_bytes": end.peak_in_use_bytes,
+            "trials": trials(end.trials),
+            "finalizers": finalizers(end.finalizers),
             "heap_limit": end.limit.map(|bytes| self.limit_json(bytes)),
             "panics": end.panics,
             "engine_calls": {
@@ -69,6 +71,23 @@ impl Figures {
 
 fn tally(tally: Tally) -> Value {
     json!({ "objects": tally.objects, "bytes": tally.bytes })
+}
+
+fn trials(trials: Trials) -> Value {
+    let Trials { begun, probes, given_up, members, garbage, forgotten } = trials;
+    json!({
+        "begun": begun,
+        "probes": probes,
+        "given_up": given_up,
+        "members": members,
+        "garbage": garbage,
+        "forgotten": forgotten,
+    })
+}
+
+fn finalizers(finalizers: Finalizers) -> Value {
+    let Finalizers { registered, due, run } = finalizers;
+    json!({ "registered": registered, "due": due, "run": run })
 }
 
 fn live(live: Live) -> Value {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mimalloc_runtime::{Budget, Cause, EngineCalls, Ladder, Live, Metrics, Pacing, Progress, Step, Steps, Stop, Tally};
+use mimalloc_runtime::{
+    Budget, Cause, EngineCalls, Finalizers, Ladder, Live, Metrics, Pacing, Progress, Step, Steps, Stop, Tally, Trials,
+};
 use serde_json::Value;
 
 use super::recording::Recording;
@@ -46,6 +48,8 @@ fn figures(steps: Recording) -> Figures {
         ladder: Ladder::default(),
         debt: 0,
         steps: Steps::default(),
+        trials: Trials::default(),
+        finalizers: Finalizers::default(),
         panics: 0,
         engine_calls: EngineCalls::default(),
     };
@@ -122,4 +126,30 @@ fn a_limit_is_reported_when_there_is_one() {
     let json: Value = serde_json::from_str(&figures.json()).expect("JSON");
     assert_eq!((&json["heap_limit"]["bytes"], &json["heap_limit"]["refused"]), (&(42 << 20).into(), &2.into()));
     assert_eq!(json["heap_limit"]["rungs"]["drain"], serde_json::json!({ "climbed": 5, "helped": 2 }));
+}
+
+#[test]
+fn searches_and_finalizers_are_reported_when_there_were_any() {
+    let mut figures = figures(busy());
+    let text = figures.to_string();
+    assert!(!text.contains("garbage cycles") && !text.contains("finalizers"), "{text}");
+    figures.end.trials =
+        Trials { begun: 12, probes: 3, given_up: 2, members: 12_345, garbage: 6_789, ..Trials::default() };
+    figures.end.finalizers = Finalizers { registered: 1, due: 2, run: 3_000 };
+    let text = figures.to_string();
+    let cycles = "garbage cycles: 12 trials, 3 probes, 2 given up; 12,345 objects looked at, 6,789 of them garbage";
+    let finalizers = "finalizers: 3,000 run, 2 due, 1 of objects that live";
+    for line in [cycles, finalizers] {
+        assert!(text.lines().any(|said| said == line), "{line}: {text}");
+    }
+    let json: Value = serde_json::from_str(&figures.json()).expect("JSON");
+    let trials = serde_json::json!({
+        "begun": 12, "probes": 3, "given_up": 2, "members": 12_345, "garbage": 6_789, "forgotten": 0
+    });
+    assert_eq!(json["trials"], trials);
+    assert_eq!(json["finalizers"], serde_json::json!({ "registered": 1, "due": 2, "run": 3_000 }));
+
+    // What was forgotten is told also if nothing was tried.
+    figures.end.trials = Trials { forgotten: 4, ..Trials::default() };
+    assert!(figures.to_string().contains("0 of them garbage; 4 candidates forgotten\n"));
 }

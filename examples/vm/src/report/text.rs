@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mimalloc_runtime::{Budget, Cause, Rung, SLACK_UNITS, Schedule, Tally};
+use mimalloc_runtime::{Budget, Cause, Finalizers, Rung, SLACK_UNITS, Schedule, Tally, Trials};
 
 use super::amount::{Bytes, Count, Nanoseconds};
 use super::figures::Figures;
@@ -26,6 +26,8 @@ impl fmt::Display for Figures {
         if let Some(limit) = end.limit {
             self.heap_limit(f, limit)?;
         }
+        self.cycles(f)?;
+        self.finalizers(f)?;
         writeln!(f, "heartbeats: {}", Count(end.beats))?;
         write!(f, "steps: {}", Count(self.steps.times.len()))?;
         let mut separator = " (";
@@ -50,6 +52,29 @@ impl Figures {
             separator = ", ";
         }
         writeln!(f)
+    }
+
+    /// What the search for garbage cycles came to, on one line, if there was one.
+    fn cycles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Trials { begun, probes, given_up, members, garbage, forgotten } = self.end.trials;
+        if begun + probes + forgotten == 0 {
+            return Ok(());
+        }
+        write!(f, "garbage cycles: {} trials, {} probes, {} given up; ", Count(begun), Count(probes), Count(given_up))?;
+        write!(f, "{} objects looked at, {} of them garbage", Count(members), Count(garbage))?;
+        if forgotten > 0 {
+            write!(f, "; {} candidates forgotten", Count(forgotten))?;
+        }
+        writeln!(f)
+    }
+
+    /// How many finalizers there were, on one line, if there were any.
+    fn finalizers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finalizers { registered, due, run } = self.end.finalizers;
+        if registered + due + run == 0 {
+            return Ok(());
+        }
+        writeln!(f, "finalizers: {} run, {} due, {} of objects that live", Count(run), Count(due), Count(registered))
     }
 
     /// How long the steps took, on one line.

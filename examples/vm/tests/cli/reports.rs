@@ -88,6 +88,31 @@ fn cycles_are_freed_by_the_end() {
 }
 
 #[test]
+fn searches_and_finalizers_are_told() {
+    let script = scratch(
+        "searched",
+        "class C {}\nfun gone() { print \"gone\"; }\n\
+         for (var i = 0; i < 3; i = i + 1) { var c = C(); c.self = c; onFinalize(c, gone); }\n\
+         var kept = C();\nonFinalize(kept, gone);\n\
+         for (var i = 0; i < 20000; i = i + 1) C();\n",
+    );
+    let run = Lox::with(&["--metrics=json"]).arg(&script).run();
+    assert_eq!((run.code, run.stdout.as_str()), (0, "gone\ngone\ngone\n"));
+    let told = json(&run);
+    assert!(number(&told, "/trials/begun") > 0 && number(&told, "/trials/members") >= number(&told, "/trials/garbage"));
+    assert!(number(&told, "/trials/garbage") >= 3);
+    // The fourth when the machine ended, where it calls nothing any more.
+    let finalizers = ["registered", "due", "run"].map(|name| number(&told, &format!("/finalizers/{name}")));
+    assert_eq!(finalizers, [0, 0, 4]);
+    let run = Lox::with(&["--metrics"]).arg(&script).run();
+    for start in ["garbage cycles: ", "finalizers: 4 run, 0 due, 0 of objects that live"] {
+        assert!(run.stderr.lines().any(|line| line.starts_with(start)), "{start}: {}", run.stderr);
+    }
+    let plain = Lox::with(&["--metrics"]).arg(scratch("unfinalized", "print 1;\n")).run();
+    assert!(!plain.stderr.contains("finalizers"), "{}", plain.stderr);
+}
+
+#[test]
 fn metrics_follow_errors_and_keep_their_code() {
     for (name, text, code, message) in [
         ("metrics-compile", "print;\n", 65, "[line 1] Error at ';': Expect expression.\n"),

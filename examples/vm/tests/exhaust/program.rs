@@ -87,10 +87,10 @@ impl Machinery {
     /// Frees what is dead, with what finalizers held, and says how much is in use then.
     fn rest(&mut self) -> u64 {
         loop {
-            let run = self.machine.mutator().finalizers().run;
+            let run = self.machine.mutator().metrics().finalizers.run;
             self.machine.mutator().collect(Budget::Unbounded);
             assert_eq!(self.run(""), "");
-            if self.machine.mutator().finalizers().run == run {
+            if self.machine.mutator().metrics().finalizers.run == run {
                 return self.machine.mutator().in_use();
             }
         }

@@ -1,0 +1,158 @@
+//! What becomes of the members that were proven to be garbage.
+
+use core::ptr::NonNull;
+
+use crate::deferred::attached::Attachment;
+use crate::deferred::budget::Meter;
+use crate::deferred::object::{Colour, Object};
+use crate::deferred::pending::{Pending, counted_bytes, header};
+
+use super::{ABANDONED, Cycles, Phase, is_condemned, is_grey};
+
+impl Cycles {
+    /// The next member of those that were proven to be garbage; `None` at the end.
+    fn next_proven(&self, meter: &mut Meter) -> Option<NonNull<Object>> {
+        self.verifying.set(false);
+        let members = self.members.borrow();
+        let object = (self.at.get() < members.len()).then(|| members.get(self.at.get()))?;
+        self.at.set(self.at.get() + 1);
+        meter.searched(1);
+        Some(object)
+    }
+
+    /// Looks for a finalizer at one member.
+    pub(super) fn seek(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else { return self.enter_phase(Phase::Condemn) };
+        // SAFETY: by MEMBERS not freed.
+        let word = unsafe { header(object) }.word();
+        // SAFETY: by MEMBERS not freed.
+        if is_grey(word) && unsafe { pending.attachments().of(object) }[Attachment::Finalizer as usize].is_some() {
+            self.enter_phase(Phase::Spare);
+        }
+    }
+
+    /// Parts one member from its attachments, and queues its finalizer. None of them is due before all are: what a finalizer reaches has no weak
+    /// references any more.
+    pub(super) fn spare(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else {
+            pending.attachments().all_found();
+            // Without the finalizers they are garbage still.
+            self.news.set(self.news.get() + 1);
+            return self.enter_phase(Phase::GiveUp);
+        };
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if !is_grey(header.word()) {
+            return;
+        }
+        // SAFETY: by MEMBERS of this mutator; alive.
+        unsafe { pending.spare(object) };
+        // Not tried in vain.
+        header.set_word(header.word().with_colour(Colour::Black));
+    }
+
+    /// Condemns one member.
+    pub(super) fn condemn(&self, pending: &Pending, meter: &mut Meter) {
+        let Some(object) = self.next_proven(meter) else { return self.end(Phase::TakeApart) };
+        // SAFETY: by MEMBERS not freed.
+        let header = unsafe { header(object) };
+        if !is_grey(header.word()) {
+            return;
+        }
+        // SAFETY: by MEMBERS of this mutator; alive.
+        let finalizer = unsafe { pending.part(object) };
+        debug_assert!(finalizer.is_none(), "what has a finalizer is spared, and nobody can give it one since");
+        let word = header.word();
+        // Uncounted, so that what refers to it from within can be given up like any reference.
+        header.set_word(word.with_count(0).with_colour(Colour::Condemned).with_inner(0));
+        // SAFETY: of its own type, whole.
+        let bytes = unsafe { counted_bytes(header.info(), object) };
+        pending.queued.set(pending.queued.get().plus(bytes));
+        self.count(|trials| trials.garbage += 1);
+    }
+
+    /// The next member to be taken apart.
+    pub(in crate::deferred) fn next_garbage(&self) -> Option<NonNull<Object>> {
+        if self.phase.get() != Phase::TakeApart {
+            return None;
+        }
+        let members = self.members.borrow();
+        while self.at.get() < members.len() {
+            let object = members.get(self.at.get());
+            self.at.set(self.at.get() + 1);
+            // SAFETY: by MEMBERS not freed.
+            if is_condemned(unsafe { header(object) }.word()) {
+                return Some(object);
+            }
+        }
+        self.phase.set(Phase::HandOver);
+        None
+    }
+
+    /// The next member of which nothing is left but the memory; it is one no more. None of them is in hand.
+    pub(in crate::deferred) fn next_taken_apart(&self) -> Option<NonNull<Object>> {
+        if self.phase.get() != Phase::HandOver {
+            return None;
+        }
+        loop {
+            let object = self.members.borrow_mut().pop();
+            let Some(object) = object else {
+                self.members.take();
+                self.phase.set(Phase::Idle);
+                return None;
+            };
+            // SAFETY: by MEMBERS not freed.
+            let header = unsafe { header(object) };
+            let word = header.word();
+            if word.is_dead() {
+                header.set_word(word.let_go());
+                if word.is_husk() {
+                    return Some(object);
+                }
+            } else if word.colour() == Colour::Condemned {
+                if word.inner() != ABANDONED {
+                    header.set_word(word.dead(0).husk());
+                    return Some(object);
+                }
+            } else {
+                // SAFETY: alive, and just taken from the list.
+                unsafe { self.leave(object) };
+            }
+        }
+    }
+
+    /// The objects in the set of candidates.
+    pub(crate) fn each_candidate(&self, visit: &mut dyn FnMut(NonNull<Object>)) {
+        self.candidates.each(visit);
+    }
+
+    /// Members that are garbage and not on the queue, save the one in the drain's hand. `visit` is told from which slot on an object owns its
+    /// references.
+    pub(in crate::deferred) fn each_dead(
+        &self,
+        in_hand: Option<NonNull<Object>>,
+        visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
+    ) {
+        let phase = self.phase.get();
+        // A sweep moves those that remain together. What it has passed and left behind them stands there for nothing, and may be freed.
+        let left_behind = match phase {
+            Phase::Sweep { .. } => self.kept.get()..self.at.get(),
+            Phase::Trim { .. } => self.kept.get()..usize::MAX,
+            _ => 0..0,
+        };
+        for (list, left_behind) in [(&self.members, left_behind), (&self.waiting, 0..0)] {
+            let list = list.borrow();
+            for index in (0..list.len()).filter(|index| !left_behind.contains(index)) {
+                let object = list.get(index);
+                // SAFETY: by MEMBERS not freed.
+                let word = unsafe { header(object) }.word();
+                let is_apart = phase == Phase::HandOver || phase == Phase::TakeApart && index < self.at.get();
+                if word.is_husk() {
+                    visit(object, None);
+                } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
+                    visit(object, (!is_apart).then_some(0));
+                }
+            }
+        }
+    }
+}

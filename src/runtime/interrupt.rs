@@ -283,6 +283,12 @@ impl Interrupts {
         }
     }
 
+    /// Something has taken long, whatever it costs: the next poll knows the time. No fuel is used up.
+    pub(super) fn look_at_clock(&self) {
+        self.read_clock();
+        self.grant(self.fuel());
+    }
+
     pub(super) fn fuel(&self) -> Option<u64> {
         self.reserve.get().map(|reserve| reserve + self.slice.get() as u64)
     }
@@ -428,7 +434,7 @@ impl Mutator {
     /// There is no thread that watches. Polls read the clock each time that a certain sum of costs is used up, which is chosen so
     /// that it takes 25 to 100 us, by how long the last took. So it comes late by about that; by as much as a poll becomes slower, for
     /// its cost, from one reading to the next; and by as long as the program does not poll. Polls that cost nothing never
-    /// read it. The rest of the program goes by no clock: neither fuel nor beats depend on when it is read.
+    /// read it; an allocation that has to make room does, as it may search all that lives. The rest of the program goes by no clock: neither fuel nor beats depend on when it is read.
     pub fn set_time_limit(&self, limit: Option<Duration>) {
         self.state().interrupts().set_time_limit(limit);
     }

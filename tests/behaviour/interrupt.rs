@@ -180,6 +180,20 @@ fn a_deadline_of_the_attaching_or_set_late_has_passed_at_once() {
 
 // ---- time ----
 
+/// To make room may take as long as all that lives is large, whatever fuel it is worth.
+#[test]
+fn the_clock_is_read_after_an_allocation_at_a_limit() {
+    let mutator = Runtime::new().unwrap().attaching().limit(Some(1 << 20)).attach().unwrap();
+    mutator.set_fuel(Some(100));
+    mutator.set_time_limit(Some(Duration::ZERO));
+    // Neither reads it.
+    drop(mutator.alloc(1u64).unwrap());
+    assert_eq!(mutator.poll(0), Ok(()));
+    mutator.alloc_tail((), 2 << 20, |_| 0u8).unwrap_err();
+    assert_eq!(mutator.poll(0), Err(Interrupted::TimedOut));
+    assert_eq!(mutator.fuel(), Some(100));
+}
+
 #[test]
 fn a_time_limit_that_has_passed_is_seen_when_the_clock_is_read() {
     let mutator = attach();

@@ -154,7 +154,9 @@ impl State {
             }
             count(|ladder, rung| ladder.climbed[rung] += 1, rung);
             self.drain_for(shortage);
-            if let Some(found) = try_again() {
+            let found = try_again();
+            self.interrupts.look_at_clock();
+            if let Some(found) = found {
                 count(|ladder, rung| ladder.helped[rung] += 1, rung);
                 return Some(found);
             }

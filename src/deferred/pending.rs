@@ -361,10 +361,16 @@ impl Pending {
         let header = unsafe { header(object) };
         // SAFETY: not queued (1).
         if let Some(finalizer) = unsafe { self.part(object) } {
-            if header.word().colour() != Colour::None {
-                self.cycles.member_died(header.word());
+            let word = header.word();
+            if word.colour() != Colour::None {
+                self.cycles.member_died(word);
             }
-            // SAFETY: just taken; both references are ours to give.
+            if self.cycles.is_being_spared(word) {
+                // It was the value of a key among them.
+                // SAFETY: just taken; both references are ours to give.
+                return unsafe { self.attachments.find(finalizer, object) };
+            }
+            // SAFETY: as above.
             return unsafe { self.attachments.queue(finalizer, object) };
         }
         // SAFETY: as above, of this type, its value untouched.

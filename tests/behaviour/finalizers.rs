@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mimalloc_runtime::cell::Cell;
 use mimalloc_runtime::{
-    Budget, Finalize, FinalizerError, Mutator, OutOfMemory, Pacing, Ref, Runtime, Trace, Weak, When,
+    Budget, EphemeronMap, Finalize, FinalizerError, Mutator, OutOfMemory, Pacing, Ref, Runtime, Trace, Weak, When,
 };
 
 use crate::everything::{ALL, do_everything};
@@ -257,6 +257,35 @@ fn in_order() {
     settle(&mutator);
     assert_eq!(first, said());
     assert_eq!(first.len(), 5);
+}
+
+/// Also that of a value which goes because its key is parted from it, while others of the cycle are still to be.
+#[test]
+fn those_of_a_cycle_are_due_together() {
+    for keys in 0..20 {
+        let mutator = attach();
+        mutator.set_finalizers_per_safepoint(0);
+        let mut notes = EphemeronMap::new();
+        let first = ring(&mutator, 0..20);
+        let mut key = first.clone();
+        for number in 0..keys {
+            let value = node(&mutator, 100 + number);
+            value.next.set(Some(first.clone()));
+            notes.insert(&mutator, &key, value).unwrap();
+            let next = key.next.take().unwrap();
+            key.next.set(Some(next.clone()));
+            key = next;
+        }
+        drop((first, key));
+        let all = u64::from(20 + keys);
+        while mutator.metrics().finalizers.due == 0 {
+            mutator.collect(Budget::Units(1));
+        }
+        assert_eq!(mutator.metrics().finalizers.due, all);
+        drop(notes);
+        settle(&mutator);
+        assert_eq!((said().len() as u64, live(&mutator)), (all, 0));
+    }
 }
 
 #[test]
@@ -562,7 +591,7 @@ fn destroying_runs_so_many() {
     let mut notes_left = 0;
     for (most, runs) in [(0, 0), (2, 2), (5, 5), (100, 5)] {
         let mutator = attach();
-        let mut notes = mimalloc_runtime::EphemeronMap::new();
+        let mut notes = EphemeronMap::new();
         drop(node(&mutator, 1));
         let first = ring(&mutator, 2..6);
         let key = plain(&mutator, 7);

@@ -11,13 +11,18 @@ proptest! {
 
     #[test]
     fn any_operations_agree_with_the_model(program in prop::collection::vec(any::<u8>(), 0..3_000)) {
-        objects::run(&program);
+        alone(objects::run, program);
     }
 
     #[test]
     fn nothing_is_lost_found_twice_or_resurrected(program in prop::collection::vec(any::<u8>(), 0..600)) {
-        attached::run(&program);
+        alone(attached::run, program);
     }
+}
+
+/// On a thread of its own: what a program that has panicked left to its thread would be taken for the next one's.
+fn alone(run: fn(&[u8]), program: Vec<u8>) {
+    std::thread::spawn(move || run(&program)).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 #[test]

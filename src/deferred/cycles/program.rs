@@ -196,6 +196,12 @@ impl Cycles {
         }
     }
 
+    /// Whether an object, which has not died or died just now, is garbage that is being parted from its attachments: finalizers are due when
+    /// all of it is.
+    pub(in crate::deferred) fn is_being_spared(&self, word: Word) -> bool {
+        self.phase.get() == Phase::Spare && word.colour() == Colour::Grey
+    }
+
     /// A member has died.
     pub(in crate::deferred) fn member_died(&self, word: Word) {
         // If it was one of those that wait, the next trial frees it.

@@ -384,3 +384,22 @@ fn a_collection_does_no_more_than_its_budget_while_a_trial_is_due() {
     mutator.poll(1).unwrap();
     assert!(mutator.metrics().steps.units > before + 1_000);
 }
+
+/// A trial in which a `trace` has panicked is still under way when all garbage is asked for.
+#[test]
+fn a_collection_without_a_budget_begins_anew_after_a_panic_in_an_earlier_one() {
+    let mutator = attach();
+    // Candidates that keep the trial at it.
+    let others: Vec<_> = (0..100).map(|_| touchy(&mutator, 0)).collect();
+    others.iter().for_each(|other| drop(other.clone()));
+    let ring = touchy(&mutator, 1);
+    ring.slot.replace(Some(ring.clone()));
+    drop(ring);
+    let mut steps = 0;
+    while !panics(|| _ = mutator.collect(Budget::Units(1))) {
+        steps += 1;
+        assert!(steps < 1_000);
+    }
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(live(&mutator), 100);
+}

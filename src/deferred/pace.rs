@@ -18,6 +18,10 @@ use super::cycles::Trials;
 /// ([`PROBED`](super::cycles::PROBED)) that are given up if they lead to much. They are made each time that four times as many bytes have
 /// been allocated, and one that finds garbage ends the patience. So a program whose data grows is not searched as often as it doubles, and one
 /// that begins to make garbage is noticed.
+///
+/// Objects that have died while they waited for a trial are freed by it, so they are as good as garbage: patience does not count
+/// while they are as many as an eighth of the last trial's members. Otherwise they would come together as garbage does, and as each costs
+/// units, the next time would be all the later.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Bytes allocated since the last trial.
@@ -29,10 +33,12 @@ pub(super) struct Pace {
     units: Cell<u64>,
     /// What trials and probes had come to before the last of either.
     before: Cell<Trials>,
-    /// The members of the last trial, and how many of them were garbage.
+    /// The members of the last trial, and how many of them were freed by it.
     found: Cell<(u64, u64)>,
     /// The bytes since the last trial before which there is no probe.
     probe_at: Cell<u64>,
+    /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
+    dead: Cell<u64>,
 }
 
 /// What is due.
@@ -59,14 +65,15 @@ impl Pace {
             before: Cell::default(),
             found: Cell::default(),
             probe_at: Cell::default(),
+            dead: Cell::new(0),
         }
     }
 
     /// Bytes from one trial to the next, without patience.
     fn gap(&self) -> u64 {
-        let (members, garbage) = self.found.get();
+        let (members, freed) = self.found.get();
         // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
-        let in_use = u128::from(self.units.get()) * u128::from(members - garbage + 1) / u128::from(members + 1);
+        let in_use = u128::from(self.units.get()) * u128::from(members - freed + 1) / u128::from(members + 1);
         (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST)
     }
 
@@ -86,12 +93,18 @@ impl Pace {
         self.units.set(self.units.get() + units);
     }
 
+    /// An object has died of those that wait for a trial, or is found dead by the one that it waited for.
+    pub(super) fn died(&self) {
+        self.dead.set(self.dead.get() + 1);
+    }
+
     /// So many bytes were allocated while no trial is under way. What is due.
     pub(super) fn wait(&self, bytes: u64) -> Due {
         let since = self.since.get().saturating_add(bytes);
         self.since.set(since);
         let gap = self.gap();
-        if since >= gap.saturating_mul(self.patience.get()) {
+        let patience = if is_fruitful(self.found.get().0, self.dead.get()) { 1 } else { self.patience.get() };
+        if since >= gap.saturating_mul(patience) {
             Due::Trial
         } else if since >= gap.saturating_mul(Pace::BEFORE_PROBE).max(self.probe_at.get()) {
             Due::Probe
@@ -105,6 +118,7 @@ impl Pace {
         self.before.set(trials);
         if !is_probe {
             self.units.set(0);
+            self.dead.set(0);
         }
         self.credit.set(0);
     }
@@ -113,8 +127,8 @@ impl Pace {
     pub(super) fn end(&self, trials: Trials, is_probe: bool) {
         let before = self.before.get();
         let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
-        let is_fruitful = garbage > 0 && garbage * 8 >= members;
-        if is_fruitful {
+        let freed = if is_probe { garbage } else { garbage + self.dead.take() };
+        if is_fruitful(members, freed) {
             self.patience.set(1);
         } else if !is_probe {
             self.patience.set((self.patience.get() * 2).min(Pace::MOST_PATIENCE));
@@ -122,8 +136,13 @@ impl Pace {
         if is_probe {
             return self.probe_at.set(self.since.get().saturating_mul(Pace::BEFORE_PROBE));
         }
-        self.found.set((members, garbage));
+        self.found.set((members, freed));
         self.probe_at.set(0);
         self.since.set(0);
     }
+}
+
+/// Whether it is worth while to look at so many members for so many that are freed.
+fn is_fruitful(members: u64, freed: u64) -> bool {
+    freed > 0 && freed * 8 >= members
 }

@@ -25,6 +25,7 @@ mod lost;
 #[path = "../../fuzz/objects/mod.rs"]
 mod objects;
 mod orders;
+mod probes;
 #[path = "../../fuzz/program.rs"]
 mod program;
 mod sizes;

@@ -1,6 +1,7 @@
 //! What a trial has to bear: objects that are borrowed while it looks, cells that are filled, candidates without room, panics.
 
 use std::cell::{Cell as Plain, OnceCell, RefCell as PlainRefCell};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mimalloc_runtime::cell::{Cell, RefCell};
@@ -383,4 +384,46 @@ fn a_collection_does_no_more_than_its_budget_while_a_trial_is_due() {
     let before = mutator.metrics().steps.units;
     mutator.poll(1).unwrap();
     assert!(mutator.metrics().steps.units > before + 1_000);
+}
+
+/// A trial in which a `trace` has panicked is still under way when all garbage is asked for.
+#[test]
+fn a_collection_without_a_budget_begins_anew_after_a_panic_in_an_earlier_one() {
+    let mutator = attach();
+    // Candidates that keep the trial at it.
+    let others: Vec<_> = (0..100).map(|_| touchy(&mutator, 0)).collect();
+    others.iter().for_each(|other| drop(other.clone()));
+    let ring = touchy(&mutator, 1);
+    ring.slot.replace(Some(ring.clone()));
+    drop(ring);
+    let mut steps = 0;
+    while !panics(|| _ = mutator.collect(Budget::Units(1))) {
+        steps += 1;
+        assert!(steps < 1_000);
+    }
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(live(&mutator), 100);
+}
+
+/// Candidates for which there is no room wait for a trial, and so does the memory of those that die. That must not come together, and cost
+/// units that put the next trial off.
+#[test]
+fn what_dies_while_it_waits_for_a_trial_is_freed_soon() {
+    let mutator = attach();
+    // More than there is room for. No garbage: counts free all of them.
+    let mut queue = VecDeque::new();
+    let mut most = 0;
+    while mutator.metrics().allocated.bytes < (100 << 20) / SCALE as u64 {
+        for _ in 0..64 {
+            let new = link(&mutator);
+            drop(new.clone());
+            queue.push_back(new);
+            if queue.len() > 10_000 {
+                queue.pop_front();
+            }
+            mutator.poll(1).unwrap();
+        }
+        most = most.max(mutator.metrics().pending.now.bytes);
+    }
+    assert!(most < 1 << 20, "{most}, {:?}", mutator.metrics().trials);
 }

@@ -186,7 +186,7 @@ pub(crate) struct Cycles {
     unwatched: Cell<bool>,
     /// No code of the program has run since the trial, or its recount, began.
     at_once: Cell<bool>,
-    /// A `trace` has panicked since the trial began.
+    /// A `trace` has panicked since the trial began, or since all garbage was asked for.
     panicked: Cell<bool>,
     /// Members that this round found in use.
     found_in_use: Cell<u64>,
@@ -302,6 +302,11 @@ impl Cycles {
     /// Whether a trial is under way in which a `trace` has panicked.
     pub(super) fn has_panicked(&self) -> bool {
         self.panicked.get() && self.is_trying()
+    }
+
+    /// A step begins that all garbage is asked of. What has panicked in an earlier one need not panic in this one.
+    pub(crate) fn forget_panic(&self) {
+        self.panicked.set(false);
     }
 
     /// Whether an object may be condemned.

@@ -206,6 +206,9 @@ impl Cycles {
     pub(in crate::deferred) fn member_died(&self, word: Word) {
         // If it was one of those that wait, the next trial frees it.
         self.news.set(self.news.get() + 1);
+        if self.phase.get() == Phase::Idle {
+            self.pace.died();
+        }
         self.touched(word);
     }
 }

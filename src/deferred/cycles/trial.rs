@@ -147,8 +147,11 @@ impl Cycles {
         self.at.set(self.at.get() + 1);
         let word = header.word();
         self.count(|trials| trials.members += 1);
+        if word.is_dead() {
+            return self.pace.died();
+        }
         // One that was borrowed since is no candidate any more.
-        if !word.is_dead() && word.is_buffered() {
+        if word.is_buffered() {
             header.set_word(word.grey(0).armed());
         }
     }

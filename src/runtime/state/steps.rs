@@ -146,6 +146,9 @@ impl State {
         self.pins.set(self.pins.get() + 1);
         let watched = self.observer.borrow().is_some();
         let start = watched.then(Instant::now);
+        if search == Search::All && !meter.is_limited() {
+            self.pending.cycles().forget_panic();
+        }
         // A drop that panics ends the drain, not the step.
         while self.guarded(|| {
             // SAFETY: whatever this state queues came from its heap.

@@ -48,7 +48,8 @@ pub(crate) struct Quick {
     pub(crate) units: u8,
     /// The bytes counted for it.
     pub(crate) bytes: u32,
-    /// Releases all its slots at once, and returns the first object that died of it. Not called for a type without slots.
+    /// Releases all its slots at once, and returns the first object that died of it. For a type without slots it does
+    /// nothing, and the drain does not call it.
     pub(crate) release: Release,
 }
 

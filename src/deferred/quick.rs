@@ -83,7 +83,8 @@ impl Pending {
     ///
     /// # Safety
     /// 1. As for [`push`](Pending::push).
-    /// 2. `object` is plain, with slots, of the type that `quick` is of, and came from `memory`.
+    /// 2. `object` is plain, of the type that `quick` is of, and came from `memory`. It may be without slots: a leaf that was a candidate, as it had a
+    ///    finalizer.
     #[inline(always)]
     pub(crate) unsafe fn free_simple<M: Memory>(&self, memory: &M, object: NonNull<Object>, quick: &Quick) {
         debug_assert!(self.is_idle());

@@ -99,7 +99,7 @@ impl State {
         }
         let had_queued = this.pending.has_queued();
         let quick = &header.info().quick;
-        // SAFETY: dead (1), plain, not a leaf or the mutator would be gone, from this heap.
+        // SAFETY: dead (1), plain, from this heap.
         let outcome = this.caught(|| unsafe { this.pending.free_simple(&this.heap, object, quick) });
         if !this.attached.get() {
             // A referent was another mutator's, and what died of it has detached this one.

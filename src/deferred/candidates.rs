@@ -92,15 +92,21 @@ impl Candidates {
     pub(super) fn add_next(&self, object: NonNull<Object>) -> bool {
         let Tables { places, near: entries, .. } = self.tables();
         let place = (self.last.get() + 1) % PLACES;
-        let entry = &entries[near(object)];
-        let is_free = places[place].get().is_none() && entry.get() == 0;
+        let is_free = places[place].get().is_none() && entries[near(object)].get() == 0;
         if is_free {
-            places[place].set(Some(object));
-            entry.set(place as u16 + 1);
-            self.last.set(place);
-            self.len.set(self.len.get() + 1);
+            self.put(object, place);
         }
         is_free
+    }
+
+    /// Enters an object at a place, and in the near index.
+    #[inline(always)]
+    fn put(&self, object: NonNull<Object>, place: usize) {
+        let Tables { places, near: entries, .. } = self.tables();
+        places[place].set(Some(object));
+        entries[near(object)].set(place as u16 + 1);
+        self.last.set(place);
+        self.len.set(self.len.get() + 1);
     }
 
     /// Enters an object that is not in the set. Returns another one that had to make room for it: the one that has been in it longest, as
@@ -117,14 +123,10 @@ impl Candidates {
                 place = (place + 1) % PLACES;
             }
         }
-        let entry = &entries[near(object)];
-        if let Some(other) = (entry.get() as usize).checked_sub(1) {
+        if let Some(other) = (entries[near(object)].get() as usize).checked_sub(1) {
             self.move_away(other);
         }
-        places[place].set(Some(object));
-        entry.set(place as u16 + 1);
-        self.last.set(place);
-        self.len.set(self.len.get() + 1);
+        self.put(object, place);
         victim
     }
 

@@ -14,9 +14,9 @@ use super::cycles::Trials;
 /// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
 /// often it is suspected.
 ///
-/// While such patience lasts, *probes* look whether garbage comes together after all: trials of a few young candidates
-/// ([`PROBED`](super::cycles::PROBED)) that are given up if they lead to much. They are made each time that four times as many bytes have
-/// been allocated, and one that finds garbage ends the patience. So a program whose data grows is not searched as often as it doubles, and one
+/// While such patience lasts, a *probe* looks whether garbage comes together after all: a trial of a few young candidates
+/// ([`PROBED`](super::cycles::PROBED)) that is given up if they lead to much. It is made when [`Pace::BEFORE_PROBE`] times the bytes have
+/// been allocated that would do without patience, once between two trials, and if it finds garbage the patience ends. So a program whose data grows is not searched as often as it doubles, and one
 /// that begins to make garbage is noticed.
 ///
 /// Objects that have died while they waited for a trial are freed by it, so they are as good as garbage: patience does not count
@@ -35,18 +35,17 @@ pub(super) struct Pace {
     before: Cell<Trials>,
     /// The members of the last trial, and how many of them were freed by it.
     found: Cell<(u64, u64)>,
-    /// The bytes since the last trial before which there is no probe.
-    probe_at: Cell<u64>,
+    /// Whether there has been a probe since the last trial.
+    probed: Cell<bool>,
     /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
     dead: Cell<u64>,
 }
 
-/// What is due.
+/// What is made when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Due {
-    Nothing,
-    Probe,
+pub(super) enum Kind {
     Trial,
+    Probe,
 }
 
 impl Pace {
@@ -64,7 +63,7 @@ impl Pace {
             units: Cell::new(0),
             before: Cell::default(),
             found: Cell::default(),
-            probe_at: Cell::default(),
+            probed: Cell::new(false),
             dead: Cell::new(0),
         }
     }
@@ -99,46 +98,49 @@ impl Pace {
     }
 
     /// So many bytes were allocated while no trial is under way. What is due.
-    pub(super) fn wait(&self, bytes: u64) -> Due {
+    pub(super) fn wait(&self, bytes: u64) -> Option<Kind> {
         let since = self.since.get().saturating_add(bytes);
         self.since.set(since);
         let gap = self.gap();
         let patience = if is_fruitful(self.found.get().0, self.dead.get()) { 1 } else { self.patience.get() };
         if since >= gap.saturating_mul(patience) {
-            Due::Trial
-        } else if since >= gap.saturating_mul(Pace::BEFORE_PROBE).max(self.probe_at.get()) {
-            Due::Probe
+            Some(Kind::Trial)
         } else {
-            Due::Nothing
+            let is_due = !self.probed.get() && since >= gap.saturating_mul(Pace::BEFORE_PROBE);
+            is_due.then_some(Kind::Probe)
         }
     }
 
-    /// A trial begins, or a probe. `trials` is what those before it have come to.
-    pub(super) fn begin(&self, trials: Trials, is_probe: bool) {
+    /// One begins. `trials` is what those before it have come to.
+    pub(super) fn begin(&self, trials: Trials, kind: Kind) {
         self.before.set(trials);
-        if !is_probe {
+        self.credit.set(0);
+        if kind == Kind::Trial {
             self.units.set(0);
             self.dead.set(0);
         }
-        self.credit.set(0);
     }
 
     /// It has ended.
-    pub(super) fn end(&self, trials: Trials, is_probe: bool) {
+    pub(super) fn end(&self, trials: Trials, kind: Kind) {
         let before = self.before.get();
         let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
-        let freed = if is_probe { garbage } else { garbage + self.dead.take() };
-        if is_fruitful(members, freed) {
-            self.patience.set(1);
-        } else if !is_probe {
-            self.patience.set((self.patience.get() * 2).min(Pace::MOST_PATIENCE));
+        match kind {
+            Kind::Probe => {
+                self.probed.set(true);
+                if is_fruitful(members, garbage) {
+                    self.patience.set(1);
+                }
+            }
+            Kind::Trial => {
+                let freed = garbage + self.dead.take();
+                let longer = (self.patience.get() * 2).min(Pace::MOST_PATIENCE);
+                self.patience.set(if is_fruitful(members, freed) { 1 } else { longer });
+                self.found.set((members, freed));
+                self.probed.set(false);
+                self.since.set(0);
+            }
         }
-        if is_probe {
-            return self.probe_at.set(self.since.get().saturating_mul(Pace::BEFORE_PROBE));
-        }
-        self.found.set((members, freed));
-        self.probe_at.set(0);
-        self.since.set(0);
     }
 }
 

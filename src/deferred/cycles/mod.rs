@@ -67,7 +67,7 @@ use super::candidates::{Candidates, Cursor};
 use super::ledger::Ledger;
 use super::list::List;
 use super::object::{Colour, MOST_INNER, OLDEST, Object, Word};
-use super::pace::{Due, Pace};
+use super::pace::{Kind, Pace};
 use super::pending::header;
 
 pub(super) use addresses::Addresses;
@@ -163,8 +163,8 @@ pub(crate) struct Cycles {
     ledger: Ledger,
     phase: Cell<Phase>,
     level: Cell<u8>,
-    /// The trial is a probe.
-    probing: Cell<bool>,
+    /// What the trial is.
+    kind: Cell<Kind>,
     members: RefCell<List>,
     /// Candidates for which there was no room: members of the trial to come.
     waiting: RefCell<List>,
@@ -207,7 +207,7 @@ impl Cycles {
             ledger: Ledger::default(),
             phase: Cell::new(Phase::Idle),
             level: Cell::new(0),
-            probing: Cell::new(false),
+            kind: Cell::new(Kind::Trial),
             members: RefCell::default(),
             waiting: RefCell::default(),
             in_use: RefCell::default(),
@@ -283,6 +283,11 @@ impl Cycles {
         !matches!(self.phase.get(), Phase::Idle | Phase::TakeApart | Phase::HandOver)
     }
 
+    /// Whether the trial that is under way, or was last, is a probe.
+    fn is_probing(&self) -> bool {
+        self.kind.get() == Kind::Probe
+    }
+
     /// Whether a search of all candidates has something left to do.
     pub(crate) fn has_more(&self) -> bool {
         self.is_trying() || self.is_worth_a_trial(false)
@@ -334,11 +339,11 @@ impl Cycles {
             self.pace.earn(bytes);
             return true;
         }
-        let due = self.pace.wait(bytes);
-        if due == Due::Nothing || self.phase.get() != Phase::Idle || self.candidates() == 0 {
+        let Some(due) = self.pace.wait(bytes) else { return false };
+        if self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
         }
-        if due == Due::Probe {
+        if due == Kind::Probe {
             self.probe();
             return true;
         }
@@ -358,7 +363,7 @@ impl Cycles {
 
     /// So many units were worked off, in a search of whatever kind.
     pub(super) fn spent(&self, units: u64) {
-        if !self.probing.get() {
+        if !self.is_probing() {
             self.pace.spent(units);
         }
     }

@@ -64,7 +64,7 @@ impl Cycles {
     pub(super) unsafe fn enter(&self, object: NonNull<Object>) {
         let Some(other) = self.candidates.add(object) else { return };
         let joins = match self.phase.get() {
-            _ if self.probing.get() => false,
+            _ if self.is_probing() => false,
             Phase::Admit | Phase::Gather => true,
             // The list is being used only if a `trace` has panicked just now, and the panic hook has come here.
             Phase::Mark => !self.verifying.get() && self.members.try_borrow_mut().is_ok(),

@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 
 use crate::deferred::budget::Meter;
 use crate::deferred::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
+use crate::deferred::pace::Kind;
 use crate::deferred::pending::{Memory, Pending, WHOLE, header};
 use crate::deferred::trace::{ATTACHED, Look, Slots, Tracer};
 
@@ -13,32 +14,30 @@ use super::{Cycles, MOST_PROBED, MOST_ROUNDS, Next, PROBED, Phase, is_grey};
 impl Cycles {
     /// Begins a trial of candidates of at most this age. None is under way.
     pub(in crate::deferred) fn begin(&self, level: u8) {
-        debug_assert!(self.phase.get() == Phase::Idle);
+        self.start(level, Kind::Trial);
         if level == OLDEST {
             self.news.set(0);
         }
-        self.start(level, false);
-        self.at.set(0);
         self.members.swap(&self.waiting);
-        self.phase.set(Phase::Admit);
+        self.enter_phase(Phase::Admit);
         self.count(|trials| trials.begun += 1);
     }
 
     /// Begins a probe: a trial of a few young candidates, of which those that wait know nothing. None is under way.
     pub(super) fn probe(&self) {
-        debug_assert!(self.phase.get() == Phase::Idle);
-        self.start(0, true);
+        self.start(0, Kind::Probe);
         self.begin_gathering();
         self.count(|trials| trials.probes += 1);
     }
 
-    fn start(&self, level: u8, probing: bool) {
+    fn start(&self, level: u8, kind: Kind) {
+        debug_assert!(self.phase.get() == Phase::Idle);
         self.level.set(level);
-        self.probing.set(probing);
+        self.kind.set(kind);
         self.verifying.set(false);
         self.panicked.set(false);
         self.round.set(0);
-        self.pace.begin(self.trials.get(), probing);
+        self.pace.begin(self.trials.get(), kind);
     }
 
     fn begin_gathering(&self) {
@@ -158,7 +157,7 @@ impl Cycles {
 
     /// One candidate.
     fn gather(&self, meter: &mut Meter) {
-        let is_full = self.probing.get() && self.members.borrow().len() >= PROBED;
+        let is_full = self.is_probing() && self.members.borrow().len() >= PROBED;
         let mut gathered = self.gathered.get();
         let next = if is_full { None } else { self.candidates.next(&mut gathered) };
         let Some(object) = next else { return self.enter_phase(Phase::Mark) };
@@ -268,7 +267,7 @@ impl Cycles {
         };
         self.follow(pending, object, &mut look, meter);
         let Marking { members, busy, failed, .. } = look;
-        let is_too_much = self.probing.get() && members.len() > MOST_PROBED;
+        let is_too_much = self.is_probing() && members.len() > MOST_PROBED;
         if busy {
             self.put_down();
             self.disturbed.set(true);
@@ -353,7 +352,7 @@ impl Cycles {
             self.put_down();
             self.found_in_use.set(self.found_in_use.get() + 1);
             let word = header.word().with_colour(Colour::Black);
-            header.set_word(if self.probing.get() { word } else { word.older() });
+            header.set_word(if self.is_probing() { word } else { word.older() });
         }
         drop(in_use);
         if failed {
@@ -444,7 +443,7 @@ impl Cycles {
         if phase == Phase::Idle {
             self.members.take();
         }
-        self.pace.end(self.trials.get(), self.probing.get());
+        self.pace.end(self.trials.get(), self.kind.get());
         self.enter_phase(phase);
     }
 
@@ -479,7 +478,7 @@ impl Cycles {
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
-        if is_grey(header.word()) && !self.probing.get() {
+        if is_grey(header.word()) && !self.is_probing() {
             // Tried in vain, so tried less often.
             header.set_word(header.word().older());
         }

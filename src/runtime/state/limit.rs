@@ -136,33 +136,34 @@ impl State {
             count(&mut ladder, rung as usize);
             self.ladder.set(ladder);
         };
-        for rung in Rung::ALL {
+        let found = Rung::ALL.into_iter().find_map(|rung| {
             match rung {
                 Rung::Drain => {}
                 Rung::Cycles => {
                     if !self.pending.cycles().is_worthwhile() {
-                        continue;
+                        return None;
                     }
                     let (budget, large) = (Budget::Unbounded, Large::Free);
                     self.step_with(Cause::OutOfMemory, budget, Meter::new(budget), large, Search::All);
                 }
                 Rung::Pressure => {
                     if !self.tell_pressure(PressureLevel::Full, self.needed(shortage)) {
-                        continue;
+                        return None;
                     }
                 }
             }
             count(|ladder, rung| ladder.climbed[rung] += 1, rung);
             self.drain_for(shortage);
-            let found = try_again();
-            self.interrupts.look_at_clock();
-            if let Some(found) = found {
-                count(|ladder, rung| ladder.helped[rung] += 1, rung);
-                return Some(found);
-            }
+            let found = try_again()?;
+            count(|ladder, rung| ladder.helped[rung] += 1, rung);
+            Some(found)
+        });
+        if found.is_none() {
+            count(|ladder, _| ladder.refused += 1, Rung::Pressure);
         }
-        count(|ladder, _| ladder.refused += 1, Rung::Pressure);
-        None
+        // All that may have taken long.
+        self.interrupts.look_at_clock();
+        found
     }
 
     fn needed(&self, shortage: Shortage) -> u64 {

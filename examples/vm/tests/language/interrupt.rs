@@ -1,6 +1,8 @@
 //! Limits from the command line, and Ctrl-C.
 
 use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(unix)]
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -43,14 +45,22 @@ struct Running {
 #[cfg(unix)]
 impl Running {
     fn start(arguments: &[&str]) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lox"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lox"));
+        command
             .arg("--fuel=1000000000")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+            .stderr(Stdio::piped());
+        // Tests that a shell runs in the background ignore the signal, and so would the command, which leaves it at that.
+        let listen = || {
+            // SAFETY: it may be called between `fork` and `exec`, and takes no handler of ours.
+            let before = unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+            if before == libc::SIG_ERR { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        };
+        // SAFETY: nothing but a system call.
+        unsafe { command.pre_exec(listen) };
+        let mut child = command.spawn().expect("the command starts");
         let stdin = child.stdin.take().expect("standard input is a pipe");
         let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let stderr = child.stderr.take().expect("standard error is a pipe");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mimalloc_runtime::{Budget, Pacing};
+use mimalloc_runtime::{Budget, Pacing, Stress};
 
 /// What is left of the program. Past its end all arguments are 0.
 pub(crate) struct Program<'a>(core::slice::Iter<'a, u8>);
@@ -41,14 +41,18 @@ impl Program<'_> {
         }
     }
 
-    pub(crate) fn pacing(&mut self) -> Pacing {
+    /// The pacing of a mutator, and whether it is put under stress.
+    pub(crate) fn pacing(&mut self) -> (Pacing, Option<Stress>) {
         let installment = 1 << (self.byte() % 14);
-        match self.byte() % 5 {
+        let byte = self.byte();
+        let stress = (byte / 5 % 3 == 1).then(Stress::new);
+        let pacing = match byte % 5 {
             0 => Pacing::default(),
             1 => Pacing::stress(),
             2 => Pacing::eager(),
             3 => Pacing::default().with_installment(installment).unwrap().with_pause_cap(Budget::Unbounded).unwrap(),
             _ => Pacing::default().with_installment(installment).unwrap().with_pause_cap(Budget::Units(1)).unwrap(),
-        }
+        };
+        (pacing, stress)
     }
 }

@@ -8,12 +8,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
+use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::engine::{deliver_messages, on_message};
-use mimalloc_runtime::{Attach, Error, ErrorKind, Mutator, Ref, Runtime, Trace, When, register_deferred_free, sys};
+use mimalloc_runtime::{
+    Attach, Budget, Error, ErrorKind, Mutator, Ref, Runtime, Trace, When, register_deferred_free, sys,
+};
 
 thread_local! {
     /// Which allocation from now on fails on this thread; 0 for none.
     static NTH: Cell<u32> = const { Cell::new(0) };
+    /// Whether all allocations of this thread fail.
+    static ALL: Cell<bool> = const { Cell::new(false) };
+    /// Bytes that this thread has in large allocations, and the most that there were.
+    static TAKEN: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+}
+
+/// Those of objects in these tests are smaller.
+const LARGE: usize = 16 << 10;
+
+fn take(from: usize, to: usize) {
+    let large = |bytes: usize| if bytes < LARGE { 0 } else { bytes as isize };
+    let (taken, most) = TAKEN.get();
+    let taken = taken + large(to) - large(from);
+    TAKEN.set((taken, most.max(taken)));
 }
 
 struct Failing;
@@ -22,7 +39,7 @@ impl Failing {
     fn fails() -> bool {
         let nth = NTH.get();
         NTH.set(nth.saturating_sub(1));
-        nth == 1
+        nth == 1 || ALL.get()
     }
 }
 
@@ -32,11 +49,13 @@ unsafe impl GlobalAlloc for Failing {
         if Failing::fails() {
             return null_mut();
         }
+        take(0, layout.size());
         // SAFETY: handed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        take(layout.size(), 0);
         // SAFETY: handed on.
         unsafe { System.dealloc(block, layout) }
     }
@@ -45,6 +64,7 @@ unsafe impl GlobalAlloc for Failing {
         if Failing::fails() {
             return null_mut();
         }
+        take(layout.size(), size);
         // SAFETY: handed on.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -184,7 +204,7 @@ fn objects_need_no_memory_of_rusts() {
     let erased = Ref::erase(tail);
     assert!(!Ref::is::<u128>(&erased));
     drop((list, erased));
-    mutator.collect(mimalloc_runtime::Budget::Units(100));
+    mutator.collect(Budget::Units(100));
     mutator.safepoint();
     mutator.poll(1).unwrap();
     let metrics = mutator.metrics();
@@ -194,6 +214,111 @@ fn objects_need_no_memory_of_rusts() {
 }
 
 /// Looking at the whole heap takes memory for each object: where that is missing nothing is left of the look.
+#[derive(Trace, Default)]
+struct Knot {
+    ties: RefCell<Vec<Ref<Knot>>>,
+}
+
+fn tie(from: &Ref<Knot>, to: &Ref<Knot>) {
+    from.ties.borrow_mut().push(to.clone());
+}
+
+/// Structures that lead to themselves: a ring, a star of which the points lead back, a tree of which the leaves lead back, and a clique. All of
+/// them more than a list takes at least, but the last, which has objects to which more references lead than a header counts.
+fn knots(mutator: &Mutator, size: usize) -> Vec<Ref<Knot>> {
+    let knot = || mutator.alloc(Knot::default()).unwrap();
+    let mut all = Vec::new();
+    let first = knot();
+    let mut last = first.clone();
+    for _ in 1..size {
+        let next = knot();
+        tie(&last, &next);
+        last = next;
+    }
+    tie(&last, &first);
+    all.push(first);
+    let star = knot();
+    let mut ray = star.clone();
+    for number in 1..size {
+        let point = knot();
+        tie(&point, &star);
+        if number % 1000 == 1 {
+            tie(&star, &point);
+            ray = point;
+        } else {
+            tie(&ray, &point);
+        }
+    }
+    all.push(star);
+    let tree: Vec<_> = (0..size).map(|_| knot()).collect();
+    for (index, knot) in tree.iter().enumerate().skip(1) {
+        tie(&tree[(index - 1) / 3], knot);
+    }
+    tree[size / 3..].iter().for_each(|leaf| tie(leaf, &tree[0]));
+    all.push(tree[0].clone());
+    let clique: Vec<_> = (0..200).map(|_| knot()).collect();
+    clique.iter().for_each(|from| clique.iter().for_each(|to| tie(from, to)));
+    all.push(clique[0].clone());
+    all
+}
+
+/// What a search lists is not more than a byte for each live object, or 512 KiB, on each of two lists.
+#[test]
+fn a_search_takes_little_memory() {
+    let small = cfg!(small_tests);
+    let size = if small { 25_000 } else { 300_000 };
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let before = TAKEN.get().0;
+    TAKEN.set((before, before));
+    let in_use = knots(&mutator, size);
+    drop(in_use.clone());
+    drop(knots(&mutator, size));
+    let live = mutator.metrics().live.now.objects;
+    assert_eq!(live as usize, 6 * size + 400);
+    let mut steps = 0;
+    while !mutator.collect(Budget::Units(1000)).is_done() {
+        steps += 1;
+    }
+    let most = (TAKEN.get().1 - before) as u64;
+    // With what a chunk has, and the map of objects to which many references lead.
+    assert!(most <= 2 * (live.max(512 << 10) + (32 << 10)) + (64 << 10), "{most} for {live} objects");
+    // So that there was a list, and it was full.
+    assert!(most >= live.max(512 << 10) && steps > 1000, "{most}, {steps}");
+    assert_eq!(mutator.metrics().live.now.objects, live / 2);
+    drop(in_use);
+    while !mutator.collect(Budget::Units(1000)).is_done() {}
+    assert_eq!(mutator.metrics().live.now.objects, 0);
+}
+
+/// Garbage is found also where Rust has no memory at all, save what needs the map of objects to which many references lead; that is found when there
+/// is again.
+#[test]
+fn garbage_is_found_without_memory() {
+    let size = if cfg!(small_tests) { 1_000 } else { 40_000 };
+    let mutator = Runtime::new().unwrap().attach().unwrap();
+    let in_use = knots(&mutator, size);
+    drop(in_use.clone());
+    drop(knots(&mutator, size));
+    let live = mutator.metrics().live.now.objects;
+    ALL.set(true);
+    let mut steps = 0;
+    while !mutator.collect(Budget::Units(1000)).is_done() {
+        steps += 1;
+    }
+    ALL.set(false);
+    assert!(steps > 10);
+    let metrics = mutator.metrics();
+    // The ring of each; the center of the star, the root of the tree and the clique have more references than a header counts.
+    let found = live - metrics.live.now.objects;
+    assert!(found >= size as u64, "{found} {:?}", metrics.trials);
+    assert_eq!((metrics.trials.forgotten, metrics.trials.given_up), (0, 0));
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(mutator.metrics().live.now.objects, live / 2);
+    drop(in_use);
+    mutator.collect(Budget::Unbounded);
+    assert_eq!(mutator.metrics().live.now.objects, 0);
+}
+
 #[test]
 fn looking_at_the_heap_says_so() {
     let _alone = ALONE.lock();

@@ -179,7 +179,8 @@ impl World {
 /// When anything is not as it should be.
 pub(crate) fn run(program: &[u8]) {
     let mut program = Program::new(program);
-    let mutator = Runtime::new().unwrap().attaching().pacing(program.pacing()).attach().unwrap();
+    let (pacing, stress) = program.pacing();
+    let mutator = Runtime::new().unwrap().attaching().pacing(pacing).stress(stress).attach().unwrap();
     let mut world = World {
         mutator,
         roots: Vec::new(),

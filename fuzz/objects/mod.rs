@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use mimalloc_runtime::{
-    Budget, GrowError, Mutator, Object, Pacing, Ref, Runtime, SLACK_UNITS, Tally, Untyped, When, raw,
+    Budget, GrowError, Mutator, Object, Pacing, Ref, Runtime, SLACK_UNITS, Stress, Tally, Untyped, When, raw,
 };
 
 use blocks::Block;
@@ -84,13 +84,13 @@ impl World {
             has_dropped: Vec::new(),
             had_large: false,
         };
-        world.attach(0, Pacing::default(), 1024);
+        world.attach(0, Pacing::default(), None, 1024);
         world
     }
 
-    fn attach(&mut self, at: usize, pacing: Pacing, beat_bytes: u64) {
+    fn attach(&mut self, at: usize, pacing: Pacing, stress: Option<Stress>, beat_bytes: u64) {
         if self.mutators[at].is_none() {
-            let attach = self.runtime.attaching().pacing(pacing).beat_bytes(beat_bytes).unwrap();
+            let attach = self.runtime.attaching().pacing(pacing).stress(stress).beat_bytes(beat_bytes).unwrap();
             let mutator = Rc::new(attach.attach().unwrap());
             let by_handlers = Rc::default();
             let attached = Attached { mutator, number: self.attached, by_handlers, may_refuse: false, in_use: 0 };
@@ -134,7 +134,10 @@ impl World {
             18 | 19 => self.collect(at, program.budget()),
             20 => self.on_beat(at, program),
             21 => self.block(at, program),
-            22 => self.attach(at, program.pacing(), 16 << (program.byte() % 12)),
+            22 => {
+                let (pacing, stress) = program.pacing();
+                self.attach(at, pacing, stress, 16 << (program.byte() % 12));
+            }
             _ => match program.byte() % 8 {
                 0 => self.detach(at),
                 1 => self.large(at),

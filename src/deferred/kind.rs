@@ -1,4 +1,4 @@
-//! The table of object types: from the 16 bits in a header to what the drain must know about the object.
+//! The table of object types: from the 15 bits in a header to what the drain must know about the object.
 
 use core::any::{Any, TypeId};
 use core::cell::UnsafeCell;
@@ -120,7 +120,7 @@ pub unsafe trait Managed: Any {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TypeKey(u16);
 
-const TYPES: usize = 1 << 16;
+const TYPES: usize = 1 << 15;
 
 /// A type in the table.
 struct Entry {
@@ -140,7 +140,7 @@ struct Place {
 // SAFETY: by TABLE the entry is written once, and read only after that.
 unsafe impl Sync for Place {}
 
-/// Eight megabytes of zeros, of which the system provides the pages in use: a type is entered without an allocation, which could
+/// Four megabytes of zeros, of which the system provides the pages in use: a type is entered without an allocation, which could
 /// fail, and found without following a pointer.
 ///
 /// Invariant TABLE: the entry of a place is written once, under [`WRITERS`], before the place is set; then it never changes. A type
@@ -168,6 +168,7 @@ pub(crate) fn some_type_has_residue() -> bool {
 static WRITERS: Mutex<usize> = Mutex::new(0);
 
 impl TypeKey {
+    /// `key` is below [`TYPES`].
     pub(crate) const fn new(key: u16) -> TypeKey {
         TypeKey(key)
     }
@@ -180,7 +181,7 @@ impl TypeKey {
     /// home in the table.
     ///
     /// # Panics
-    /// When a program uses more than 65,536 types of objects.
+    /// When a program uses more than 32,768 types of objects.
     #[inline(always)]
     pub fn of<T: Managed>() -> TypeKey {
         let id = TypeId::of::<T>();
@@ -194,7 +195,7 @@ impl TypeKey {
     /// An object of the type is about to be borrowed mutably.
     #[inline(always)]
     pub(crate) fn lend(self) {
-        let lent = &TABLE[self.0 as usize].lent;
+        let lent = &self.place().lent;
         // Not written each time: other threads read the same line.
         if !lent.load(Ordering::Relaxed) {
             lent.store(true, Ordering::Relaxed);
@@ -203,13 +204,19 @@ impl TypeKey {
 
     /// Whether one was ever, by this thread at least.
     pub(super) fn was_lent(self) -> bool {
-        TABLE[self.0 as usize].lent.load(Ordering::Relaxed)
+        self.place().lent.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn place(self) -> &'static Place {
+        // Instead of a check of the bounds, and nothing where the compiler knows where the key is from.
+        &TABLE[self.0 as usize % TYPES]
     }
 
     /// What the table holds for this key.
     #[inline(always)]
     pub(crate) fn info(self) -> &'static TypeInfo {
-        let place = &TABLE[self.0 as usize];
+        let place = self.place();
         debug_assert!(place.is_set.load(Ordering::Acquire));
         // SAFETY: by TABLE not written any more: a key is only ever made by `of`, after its place was set, and whoever has
         // the key comes after that.
@@ -222,7 +229,7 @@ impl TypeKey {
 
 #[inline(always)]
 fn entry(place: u16) -> Option<&'static Entry> {
-    let place = &TABLE[place as usize];
+    let place = TypeKey(place).place();
     if !place.is_set.load(Ordering::Acquire) {
         return None;
     }
@@ -253,7 +260,7 @@ fn home(id: TypeId) -> u16 {
     }
     let mut hasher = LastWord(0);
     id.hash(&mut hasher);
-    hasher.finish() as u16
+    (hasher.finish() % TYPES as u64) as u16
 }
 
 #[cold]
@@ -268,7 +275,7 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
         Ok(found) => found,
         Err(Some(free)) => {
             *types += 1;
-            let place = &TABLE[free as usize];
+            let place = TypeKey(free).place();
             // SAFETY: not set, so nobody reads it, and by the lock nobody else writes it.
             unsafe { (*place.entry.get()).write(Entry { id, info: *info }) };
             if info.drop_residue.is_some() {
@@ -277,14 +284,14 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
             place.is_set.store(true, Ordering::Release);
             TypeKey(free)
         }
-        Err(None) => panic!("more than {} types of objects: the type in a header has 16 bits", *types),
+        Err(None) => panic!("more than {} types of objects: the type in a header has 15 bits", *types),
     }
 }
 
 /// The key of the type, or the first free place from its home on.
 fn find(id: TypeId, home: u16) -> Result<TypeKey, Option<u16>> {
     for distance in 0..TYPES {
-        let place = home.wrapping_add(distance as u16);
+        let place = ((home as usize + distance) % TYPES) as u16;
         match entry(place) {
             None => return Err(Some(place)),
             Some(entry) if entry.id == id => return Ok(TypeKey(place)),
@@ -318,7 +325,7 @@ mod tests {
             find_or_add(TypeId::of::<[u8; N]>(), &info, home)
         }
         // Home at the end of the table, so that the search also wraps.
-        let home = u16::MAX;
+        let home = TYPES as u16 - 1;
         let first = add::<1001>(home);
         let second = add::<1002>(home);
         let third = add::<1003>(home);

@@ -17,7 +17,7 @@ pub(super) struct List {
     len: usize,
 }
 
-/// No memory for another chunk.
+/// No memory for another chunk, or there are to be no more.
 #[derive(Debug)]
 pub(crate) struct Full;
 
@@ -26,7 +26,11 @@ impl List {
         self.len
     }
 
-    pub(super) fn push(&mut self, object: NonNull<Object>) -> Result<(), Full> {
+    /// Adds an object at the end, if there are fewer than `most`.
+    pub(super) fn push(&mut self, object: NonNull<Object>, most: usize) -> Result<(), Full> {
+        if self.len >= most {
+            return Err(Full);
+        }
         if self.len == self.chunks.len() * CHUNK {
             let mut chunk = Vec::new();
             // Of nobody's allocation: how much a program is charged does not depend on searches.

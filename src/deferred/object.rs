@@ -1,10 +1,10 @@
 //! The first word of every object: its type, its count, and, once dead, its place in the pending queue.
 //!
 //! ```text
-//!         63          48 47 46    45 44 43    42 41         40      39    38     37..32                    31..0
-//! alive  |   type : 16  | 0| hosts | age | colour | buffered | armed | plain | leaf | size / 16 - 1 |  count : 32  |
-//! in a trial            | 0|   "   |  "  |    "   |    "     |   "   |   0   |    inner count : 7    |  count : 32  |
-//! dead   |   type : 16  | 1| held | husk | moved |          address of the next dead object / 16 : 44            |
+//!         63        49   48    47 46    45 44 43    42 41         40      39    38     37..32                    31..0
+//! alive  |  type : 15  |   0   | 0| hosts | age | colour | buffered | armed | plain | leaf | size / 16 - 1 |  count : 32  |
+//! in a trial      "    | waits | 0|   "   |  "  |    "   |    "     |   "   |   0   |    inner count : 7    |  count : 32  |
+//! dead   |  type : 15  | waits | 1| held | husk | moved |          address of the next dead object / 16 : 44            |
 //! ```
 //!
 //! Every object lies at a multiple of 16 below 2^48, so the address of the next dead object fits in 44 bits and a dead
@@ -17,8 +17,8 @@
 //!
 //! The rest is about cycles ([`cycles`](super::cycles)). An object whose type may be part of one is *armed*: a release that leaves it alive
 //! makes it a candidate, which is *buffered* and no longer armed. One that is both may be on the ledger ([`ledger`](super::ledger)). `colour` says what a trial thinks of it, `age` how often it was
-//! found alive. An object that is in a trial's list when it dies is *held*: its memory stays until the list has let go of it, a *husk*
-//! if nothing else is left to be done.
+//! found alive. An object that is a member of a trial when it dies is *held*: its memory stays until the trial has let go of it, a *husk*
+//! if nothing else is left to be done. What *waits* is a member of the next trial, or, if it is grey, to be found by a walk and followed.
 //!
 //! The count has ranges, as in Lean and Koka; [`COUNT_STATES`] is the one place that says which.
 
@@ -67,7 +67,8 @@ const COLOUR_SHIFT: u32 = 42;
 const COLOUR: u64 = 0b11 << COLOUR_SHIFT;
 const AGE_SHIFT: u32 = 44;
 const AGE: u64 = 0b11 << AGE_SHIFT;
-const TYPE_SHIFT: u32 = 48;
+const TYPE_SHIFT: u32 = 49;
+const WAITS: u64 = 1 << 48;
 const DEAD: u64 = 1 << 47;
 /// Of a live object.
 const HOSTS: u64 = 1 << 46;
@@ -174,7 +175,7 @@ impl Word {
     /// its type.
     #[inline(always)]
     pub(crate) const fn quick_key(self) -> u64 {
-        self.0 & (0xffff << TYPE_SHIFT | HELD)
+        self.0 & (u64::MAX << TYPE_SHIFT | HELD)
     }
 
     /// Whether there is one reference, and the object is neither a candidate nor a member of a trial, and has no attachments.
@@ -289,17 +290,48 @@ impl Word {
         self.with_colour(Colour::Grey).with_inner(inner)
     }
 
-    /// In a trial, in another colour.
+    /// In a trial, in another colour. It does not wait.
     #[inline(always)]
     pub(crate) const fn with_colour(self, colour: Colour) -> Word {
-        Word(self.0 & !(COLOUR | PLAIN) | (colour as u64) << COLOUR_SHIFT)
+        Word(self.0 & !(COLOUR | PLAIN | WAITS) | (colour as u64) << COLOUR_SHIFT)
+    }
+
+    /// Waits: if it is grey, to be followed; if it is black, or dead, for the next trial.
+    pub(crate) const fn waiting(self) -> Word {
+        Word(self.0 | WAITS)
+    }
+
+    pub(crate) const fn waits(self) -> bool {
+        self.0 & WAITS != 0
+    }
+
+    pub(crate) const fn not_waiting(self) -> Word {
+        Word(self.0 & !WAITS)
+    }
+
+    /// Whether it is a member of the trial that is under way, or will be taken apart with others of one; not if it is one of the next.
+    #[inline(always)]
+    pub(crate) fn is_member(self) -> bool {
+        if self.is_dead() {
+            return self.0 & (HELD | WAITS) == HELD;
+        }
+        match self.colour() {
+            Colour::None => false,
+            Colour::Grey | Colour::Condemned => true,
+            Colour::Black => !self.waits(),
+        }
+    }
+
+    /// Whether it is a member of the trial to come.
+    pub(crate) fn is_member_to_be(self) -> bool {
+        self.waits() && (self.is_dead() || matches!(self.colour(), Colour::Black))
     }
 
     /// Out of the trial.
     #[inline(always)]
     pub(crate) const fn out_of_trial(self, flags: Flags) -> Word {
         let not_now = if self.hosts() { ARMED | PLAIN } else { ARMED };
-        Word(self.0 & !(COLOUR | INNER) | flags.0 & !not_now)
+        Word(self.0 & !(COLOUR | INNER | WAITS) | flags.0 & !not_now)
     }
 
     #[inline(always)]
@@ -396,18 +428,18 @@ impl Word {
         Word((self.0 >> TYPE_SHIFT) << TYPE_SHIFT | DEAD | (next as u64 >> 4))
     }
 
-    /// The same dead object, held.
+    /// The same dead object, held, by the trial that it was a member of when it had the word `alive`.
     #[inline(always)]
-    pub(crate) const fn held(self) -> Word {
+    pub(crate) fn held(self, alive: Word) -> Word {
         debug_assert!(self.is_dead());
-        Word(self.0 | HELD)
+        Word(self.0 | HELD | if alive.is_member_to_be() { WAITS } else { 0 })
     }
 
     /// The same dead object, not held any more.
     #[inline(always)]
     pub(crate) const fn let_go(self) -> Word {
         debug_assert!(self.is_dead());
-        Word(self.0 & !HELD)
+        Word(self.0 & !(HELD | WAITS))
     }
 
     #[inline(always)]
@@ -426,7 +458,7 @@ impl Word {
     /// A husk of which the object lives in another place.
     #[inline(always)]
     pub(crate) const fn moved(self) -> Word {
-        Word(self.held().husk().0 | MOVED)
+        Word(self.husk().0 | MOVED)
     }
 
     /// The same dead object, given up: something of its value is left, and nobody can say what.
@@ -450,12 +482,6 @@ impl Word {
     #[inline(always)]
     pub(crate) const fn is_husk(self) -> bool {
         self.0 & (DEAD | HUSK) == DEAD | HUSK
-    }
-
-    /// The same husk in the queue, with `next` behind it.
-    #[inline(always)]
-    pub(crate) const fn linked_to(self, next: usize) -> Word {
-        Word(self.dead(next).held().0 | self.0 & (HUSK | MOVED))
     }
 
     /// The address of the next dead object; 0 for none.
@@ -524,7 +550,7 @@ pub(crate) fn addressable(address: NonNull<u8>) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: TypeKey = TypeKey::new(0xabcd);
+    const KEY: TypeKey = TypeKey::new(0x5bcd);
     const NO_FLAGS: Flags = Flags::new(0, false, false);
 
     #[test]
@@ -583,7 +609,7 @@ mod tests {
     #[test]
     fn a_dead_word_keeps_its_type_and_any_link_below_two_to_the_48() {
         for link in [0usize, 16, 0x7fff_ffff_fff0, 0x8000_0000_0000, 0xffff_ffff_fff0, 0x1234_5678_9ab0] {
-            for key in [0u16, 1, 0x8000, u16::MAX] {
+            for key in [0u16, 1, 0x4000, 0x7fff] {
                 let dead = Word::alive(TypeKey::new(key), NO_FLAGS).with_count(u32::MAX).dead(link);
                 assert!(dead.is_dead());
                 assert_eq!(dead.link(), link);

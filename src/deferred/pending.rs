@@ -22,6 +22,9 @@ pub(super) const WHOLE: usize = 8;
 /// The drain looks at the budget before each object. With one unit left it may still begin an object of up to 8 slots,
 /// which it visits whole and frees: 9 units, 8 of them over the budget. An object of more slots is visited for as many
 /// slots as the budget has left and resumed there.
+///
+/// A search for garbage cycles among more objects than its lists take walks through the heap. There it looks at the headers in a page at once, 4,096 at most, for
+/// one unit, and does as many units of nothing as these are worth, one for eight of them, before it looks at the next.
 pub const SLACK_UNITS: u64 = WHOLE as u64;
 
 /// Where objects' memory comes from. The drain's only way to the outside.
@@ -44,6 +47,17 @@ pub(crate) unsafe trait Memory {
     /// 1. `object` is an object of this thread whose memory has not been freed.
     unsafe fn owns(&self, object: NonNull<Object>) -> bool;
 
+    /// Whether its blocks can be [walked through](Memory::walk_on).
+    fn can_be_walked(&self) -> bool;
+
+    /// Visits the objects in a page, dead ones too, and says where the next one begins, `None` at the end, and how many blocks and pages
+    /// were looked at: not more than in a page of 64 KiB. It may be called for it whatever was allocated and freed since. What is there throughout a walk is visited once.
+    ///
+    /// # Safety
+    /// 1. [`can_be_walked`](Memory::can_be_walked), and no object is being freed just now.
+    /// 2. `visit` neither allocates from here nor frees, and does not unwind.
+    unsafe fn walk_on(&self, from: Place, visit: &mut dyn FnMut(NonNull<Object>)) -> (Option<Place>, u64);
+
     /// Frees a block of at most [`SMALL`](super::size::SMALL) bytes and of no larger alignment than all objects have, by the
     /// bytes that are [`counted`] for it.
     ///
@@ -51,6 +65,10 @@ pub(crate) unsafe trait Memory {
     /// 1. As for `free`.
     unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize);
 }
+
+/// Where a walk has come to; what the words say the [`Memory`] knows. The beginning is the default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Place(pub(crate) [usize; 3]);
 
 /// What a drain does with large blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -380,7 +398,7 @@ impl Pending {
         unsafe { self.push_bytes(object, bytes) };
         if word.colour() != Colour::None {
             self.cycles.member_died(word);
-            header.set_word(header.word().held());
+            header.set_word(header.word().held(word));
         }
     }
 
@@ -536,18 +554,7 @@ impl Pending {
         let bytes = unsafe { counted_bytes(old.info(), from) };
         self.queued.set(self.queued.get().and(Tally { objects: 0, bytes }));
         new.set_word(old.word().out_of_trial(old.info().flags));
-        old.set_word(old.word().dead(0).moved());
-    }
-
-    /// Queues a husk: it was counted as queued when it became dead.
-    ///
-    /// # Safety
-    /// 1. `object` is a husk, and on no list.
-    unsafe fn push_husk(&self, object: NonNull<Object>) {
-        // SAFETY: not freed (1).
-        let header = unsafe { header(object) };
-        header.set_word(header.word().linked_to(address(self.stack.get())));
-        self.stack.set(Some(object));
+        old.set_word(old.word().dead(0).held(old.word()).moved());
     }
 
     /// Frees the memory of a husk.
@@ -573,10 +580,11 @@ impl Pending {
 
     /// Passes everything that is dead and not freed, save what was given up: objects on the queue and in hand, and those that a trial has
     /// found. `visit` is told from which slot on an object still owns its references, `None` if it owns none. What is on the queue is only
-    /// followed from an object that `is_queued` says to be one.
+    /// followed from an object that `is_queued` says to be one. `over` gives all objects to which nobody refers.
     pub(crate) fn each_dead(
         &self,
         is_queued: &mut dyn FnMut(NonNull<Object>) -> bool,
+        over: &mut dyn Iterator<Item = NonNull<Object>>,
         visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
     ) {
         for (first, owns) in [(self.stack.get(), Some(0)), (self.large.get(), None)] {
@@ -584,7 +592,7 @@ impl Pending {
             while let Some(object) = next.filter(|object| is_queued(*object)) {
                 // SAFETY: an object, as was just said.
                 let word = unsafe { header(object) }.word();
-                visit(object, owns.filter(|_| !word.is_husk()));
+                visit(object, owns);
                 next = linked(word);
             }
         }
@@ -592,7 +600,7 @@ impl Pending {
         if let Some(object) = in_hand {
             visit(object, (self.phase.get() == Phase::Slots).then_some(self.cursor.get()));
         }
-        self.cycles.each_dead(in_hand, visit);
+        self.cycles.each_dead(in_hand, over, visit);
     }
 
     /// Keeps every drain and every search from beginning, from one call to the next; or for good, where all objects are about to go by other
@@ -624,22 +632,18 @@ impl Pending {
             if self.in_hand.get().is_none() && unsafe { self.drain_quick(memory, meter) } {
                 continue;
             }
-            let Some(object) = self.next() else {
-                let Some(object) = self.cycles.next_taken_apart() else { break };
-                // SAFETY: a husk, and on no list.
-                unsafe { self.push_husk(object) };
+            // SAFETY: 1.
+            let Some(object) = (unsafe { self.next(memory, meter) }) else {
+                // SAFETY: 1.
+                let Some(object) = (unsafe { self.cycles.next_taken_apart(memory, meter) }) else { break };
                 meter.searched(1);
+                // SAFETY: 1; a husk, and on no list.
+                unsafe { self.free_husk(memory, object, meter) };
                 continue;
             };
             // SAFETY: by QUEUE dead and not freed.
             let header = unsafe { header(object) };
             let info = header.info();
-            if header.word().is_husk() {
-                self.put_down();
-                // SAFETY: 1, and on the queue no more.
-                unsafe { self.free_husk(memory, object, meter) };
-                continue;
-            }
             if self.phase.get() == Phase::Slots && !self.visit(object, info, meter) {
                 continue;
             }
@@ -769,13 +773,17 @@ impl Pending {
         self.attachments.all_gone();
     }
 
-    /// The object in hand, or the next from the stack.
+    /// The object in hand, or the next from the stack, or of the garbage that was found.
+    ///
+    /// # Safety
+    /// 1. As for [`drain`](Pending::drain).
     #[inline(always)]
-    fn next(&self) -> Option<NonNull<Object>> {
+    unsafe fn next<M: Memory>(&self, memory: &M, meter: &mut Meter) -> Option<NonNull<Object>> {
         if let Some(object) = self.in_hand.get() {
             return Some(object);
         }
-        let object = pop(&self.stack).or_else(|| self.cycles.next_garbage())?;
+        // SAFETY: 1.
+        let object = pop(&self.stack).or_else(|| unsafe { self.cycles.next_garbage(memory, meter) })?;
         self.in_hand.set(Some(object));
         Some(object)
     }

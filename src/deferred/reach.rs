@@ -239,7 +239,7 @@ impl<M: Memory> Look for Adding<'_, M> {
         }
         if self.next.is_none() {
             self.next = Some(child);
-        } else if self.found.push(child).is_err() {
+        } else if self.found.push(child, usize::MAX).is_err() {
             self.sums.failed = true;
         }
     }

@@ -386,7 +386,8 @@ impl State {
                 lost |= push(&mut owners, (number, from)).is_err();
             }
         };
-        self.pending().each_dead(&mut is_dead, &mut visit);
+        let over = |number: usize| graph.borrow().nodes.get(number).map(|node| (!node.is_live).then_some(node.object));
+        self.pending().each_dead(&mut is_dead, &mut (0..).map_while(over).flatten(), &mut visit);
         if failed || lost { Err(out_of_memory()) } else { Ok(owners) }
     }
 

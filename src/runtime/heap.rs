@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::deferred::{Memory, OBJECT_ALIGN, Object, SMALL, counted};
+use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place, SMALL, counted};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::fallible::{self, TryArc};
@@ -22,6 +22,7 @@ use super::magazine::MOST_BLOCKS;
 use super::magazine::{self, Class, Magazines};
 use super::mark;
 use super::stress::Stress;
+use super::walk;
 use super::wall::Wall;
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
@@ -527,6 +528,15 @@ unsafe impl Memory for Heap {
     unsafe fn owns(&self, object: NonNull<Object>) -> bool {
         // SAFETY: handed on (1).
         unsafe { Heap::owns(self, object.cast()) }
+    }
+
+    fn can_be_walked(&self) -> bool {
+        self.can_walk
+    }
+
+    unsafe fn walk_on(&self, from: Place, visit: &mut dyn FnMut(NonNull<Object>)) -> (Option<Place>, u64) {
+        // SAFETY: handed on (1, 2).
+        unsafe { walk::walk_on(self, from, visit) }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::{Budget, Meter, Object, Stop, Tally};
+use crate::deferred::{Budget, Meter, Object, Place, Stop, Tally};
 use crate::error::{Error, ErrorKind};
 use crate::sys;
 use crate::sys::engine::{self, FoundPage, WalkPlace};
@@ -19,6 +19,9 @@ use super::state::State;
 
 /// At most so many pages are looked for at once: not more than the budget has units.
 const PAGES: usize = 128;
+
+/// So much of an arena is looked through at once for a page: 1 GiB, of which each 4 MiB are a look.
+const LOOKS: usize = 256;
 
 /// A place in a heap's objects.
 ///
@@ -33,6 +36,21 @@ impl Walk {
     /// At the beginning.
     pub(super) fn new() -> Walk {
         Walk { place: WalkPlace::default(), marks: Marks::new() }
+    }
+
+    /// The next pages: see [`engine::walk_pages`].
+    fn find<'a>(
+        &self,
+        heap: &Heap,
+        place: &mut WalkPlace,
+        looks: &mut usize,
+        room: &'a mut [FoundPage],
+    ) -> Result<&'a [FoundPage], Error> {
+        let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
+        // What is kept at hand is in use for the engine, and no object.
+        heap.free_kept_objects();
+        // SAFETY: the heap's own, taken up by this thread.
+        Ok(unsafe { engine::walk_pages(engine_heap, local, place, looks, room) })
     }
 
     /// Goes on, for as long as the meter admits, and calls `visit` with each block in use and what is in it, which says how many bytes of
@@ -50,9 +68,6 @@ impl Walk {
         meter: &mut Meter,
         mut visit: impl FnMut(NonNull<u8>, Content) -> u64,
     ) -> Result<Stop, Error> {
-        let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
-        // What is kept at hand is in use for the engine, and no object.
-        heap.free_kept_objects();
         let mut room = [FoundPage::default(); PAGES];
         while !self.place.is_end() {
             if !meter.admits() {
@@ -61,9 +76,7 @@ impl Walk {
             let mut place = self.place;
             let most = meter.units_now();
             let mut looks = most;
-            let room = &mut room[..most.clamp(1, PAGES)];
-            // SAFETY: the heap's own, taken up by this thread.
-            let found = unsafe { engine::walk_pages(engine_heap, local, &mut place, &mut looks, room) };
+            let found = self.find(heap, &mut place, &mut looks, &mut room[..most.clamp(1, PAGES)])?;
             meter.visited((most - looks) as u64);
             for (index, page) in found.iter().enumerate() {
                 // The first is passed in any case: to find it may have taken all there was, and would again.
@@ -104,6 +117,38 @@ fn sampled() -> Error {
         "the heap holds blocks that the engine's profiler has sampled, which do not begin where their objects do: walk it in a run \
          without a profiler",
     )
+}
+
+/// A step of a walk as a [`Memory`] has it.
+///
+/// # Safety
+/// 1. As for [`Walk::go_on`].
+pub(super) unsafe fn walk_on(heap: &Heap, from: Place, visit: &mut dyn FnMut(NonNull<Object>)) -> (Option<Place>, u64) {
+    let mut walk = Walk { place: WalkPlace::at(from.0), marks: Marks::new() };
+    let mut room = [FoundPage::default()];
+    let mut looks = LOOKS;
+    let mut pass = || {
+        let mut behind = walk.place;
+        let found = walk.find(heap, &mut behind, &mut looks, &mut room)?;
+        let mut blocks = 0;
+        for page in found {
+            let mut visit_object = |block| {
+                // SAFETY: in use, and by OBJECTS begins with a word (1).
+                if let Content::Live(object) | Content::Over(object) = unsafe { walk.marks.content(block) } {
+                    visit(object);
+                }
+            };
+            // SAFETY: found just now (1); only this thread frees objects.
+            blocks += unsafe { engine::walk_page(*page, &mut visit_object) }.ok_or_else(sampled)?;
+        }
+        walk.place = behind;
+        Ok::<_, Error>(blocks)
+    };
+    let passed = pass();
+    debug_assert!(passed.is_ok(), "{passed:?}");
+    let is_over = passed.is_err() || walk.place.is_end();
+    let looks = (LOOKS - looks) as u64;
+    ((!is_over).then(|| Place(walk.place.words())), looks + passed.unwrap_or(0))
 }
 
 impl State {

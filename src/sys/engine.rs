@@ -467,6 +467,15 @@ pub(crate) unsafe fn walk_is_possible(heap: NonNull<mi_heap_t>, local: NonNull<L
 pub(crate) struct WalkPlace([usize; walk::PLACE_WORDS]);
 
 impl WalkPlace {
+    /// What [`words`](WalkPlace::words) gave.
+    pub(crate) fn at(words: [usize; walk::PLACE_WORDS]) -> WalkPlace {
+        WalkPlace(words)
+    }
+
+    pub(crate) fn words(self) -> [usize; walk::PLACE_WORDS] {
+        self.0
+    }
+
     pub(crate) fn is_end(self) -> bool {
         self.0[0] == walk::NO_MORE
     }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mimalloc_runtime::cell::{Cell, RefCell};
 use mimalloc_runtime::{
-    Budget, EphemeronMap, Mutator, Names, ObjectKind, Pacing, Ref, Runtime, Trace, Untyped, Weak, WeakSet,
+    Budget, EphemeronMap, Mutator, Names, ObjectKind, Pacing, Ref, Runtime, Stress, Trace, Untyped, Weak, WeakSet,
 };
 
 use crate::SCALE;
@@ -124,7 +124,8 @@ struct World {
 impl World {
     fn attach(&mut self) {
         let pacing = [Pacing::default(), Pacing::eager(), Pacing::stress()][any(3)];
-        let mutator = self.runtime.attaching().pacing(pacing).attach().unwrap();
+        let stress = (any(3) == 0).then(Stress::new);
+        let mutator = self.runtime.attaching().pacing(pacing).stress(stress).attach().unwrap();
         self.next_rank += 1;
         self.mutators.push((self.next_rank, mutator));
     }

@@ -5,17 +5,15 @@ use core::ptr::NonNull;
 use crate::deferred::attached::Attachment;
 use crate::deferred::budget::Meter;
 use crate::deferred::object::{Colour, Object};
-use crate::deferred::pending::{Pending, counted_bytes, header};
+use crate::deferred::pending::{Memory, Pending, counted_bytes, header};
 
-use super::{ABANDONED, Cycles, Phase, is_condemned, is_grey};
+use super::{ABANDONED, Cycles, Phase, TAKEN_APART, is_condemned, is_grey};
 
 impl Cycles {
     /// The next member of those that were proven to be garbage; `None` at the end.
     fn next_proven(&self, meter: &mut Meter) -> Option<NonNull<Object>> {
         self.verifying.set(false);
-        let members = self.members.borrow();
-        let object = (self.at.get() < members.len()).then(|| members.get(self.at.get()))?;
-        self.at.set(self.at.get() + 1);
+        let object = self.next_listed()?;
         meter.searched(1);
         Some(object)
     }
@@ -71,35 +69,64 @@ impl Cycles {
         self.count(|trials| trials.garbage += 1);
     }
 
-    /// The next member to be taken apart.
-    pub(in crate::deferred) fn next_garbage(&self) -> Option<NonNull<Object>> {
+    /// The next member to be taken apart. `None` if there is none, or while `meter` does not admit to look for it.
+    ///
+    /// # Safety
+    /// 1. The objects of this mutator came from `memory`.
+    pub(in crate::deferred) unsafe fn next_garbage<M: Memory>(
+        &self,
+        memory: &M,
+        meter: &mut Meter,
+    ) -> Option<NonNull<Object>> {
         if self.phase.get() != Phase::TakeApart {
             return None;
         }
-        let members = self.members.borrow();
-        while self.at.get() < members.len() {
-            let object = members.get(self.at.get());
-            self.at.set(self.at.get() + 1);
-            // SAFETY: by MEMBERS not freed.
-            if is_condemned(unsafe { header(object) }.word()) {
-                return Some(object);
+        loop {
+            while let Some(object) = self.next_listed() {
+                // SAFETY: by MEMBERS not freed.
+                if is_condemned(unsafe { header(object) }.word()) {
+                    return Some(object);
+                }
             }
+            if !self.walks_on() {
+                self.enter_phase(Phase::HandOver);
+                return None;
+            }
+            if !meter.admits() {
+                return None;
+            }
+            // SAFETY: 1.
+            unsafe { self.walk_on(memory, meter) }
         }
-        self.phase.set(Phase::HandOver);
-        None
     }
 
-    /// The next member of which nothing is left but the memory; it is one no more. None of them is in hand.
-    pub(in crate::deferred) fn next_taken_apart(&self) -> Option<NonNull<Object>> {
+    /// The next member of which nothing is left but the memory; it is one no more. None of them is in hand. `None` if there is none, or while
+    /// `meter` does not admit to look for it.
+    ///
+    /// # Safety
+    /// 1. The objects of this mutator came from `memory`.
+    pub(in crate::deferred) unsafe fn next_taken_apart<M: Memory>(
+        &self,
+        memory: &M,
+        meter: &mut Meter,
+    ) -> Option<NonNull<Object>> {
         if self.phase.get() != Phase::HandOver {
             return None;
         }
         loop {
-            let object = self.members.borrow_mut().pop();
-            let Some(object) = object else {
-                self.members.take();
-                self.phase.set(Phase::Idle);
-                return None;
+            let Some(object) = self.take_last() else {
+                if !self.walks_on() {
+                    self.members.take();
+                    self.wide.set(false);
+                    self.phase.set(Phase::Idle);
+                    return None;
+                }
+                if !meter.admits() {
+                    return None;
+                }
+                // SAFETY: 1.
+                unsafe { self.walk_on(memory, meter) }
+                continue;
             };
             // SAFETY: by MEMBERS not freed.
             let header = unsafe { header(object) };
@@ -127,32 +154,39 @@ impl Cycles {
     }
 
     /// Members that are garbage and not on the queue, save the one in the drain's hand. `visit` is told from which slot on an object owns its
-    /// references.
+    /// references. `over` gives all objects of the mutator to which nobody refers; it is asked where members are on no list.
     pub(in crate::deferred) fn each_dead(
         &self,
         in_hand: Option<NonNull<Object>>,
+        over: &mut dyn Iterator<Item = NonNull<Object>>,
         visit: &mut dyn FnMut(NonNull<Object>, Option<usize>),
     ) {
-        let phase = self.phase.get();
+        let mut look_at = |object: NonNull<Object>| {
+            // SAFETY: by MEMBERS not freed, or passed by whoever knows.
+            let word = unsafe { header(object) }.word();
+            if word.is_husk() {
+                visit(object, None);
+            } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
+                visit(object, (word.inner() != TAKEN_APART).then_some(0));
+            }
+        };
+        if self.wide.get() || self.unlisted.get() > 0 {
+            let is_held = |object: &NonNull<Object>| {
+                // SAFETY: as above.
+                let word = unsafe { header(*object) }.word();
+                !word.is_dead() || word.is_held()
+            };
+            return over.filter(is_held).for_each(look_at);
+        }
         // A sweep moves those that remain together. What it has passed and left behind them stands there for nothing, and may be freed.
-        let left_behind = match phase {
+        let left_behind = match self.phase.get() {
             Phase::Sweep { .. } => self.kept.get()..self.at.get(),
             Phase::Trim { .. } => self.kept.get()..usize::MAX,
             _ => 0..0,
         };
         for (list, left_behind) in [(&self.members, left_behind), (&self.waiting, 0..0)] {
             let list = list.borrow();
-            for index in (0..list.len()).filter(|index| !left_behind.contains(index)) {
-                let object = list.get(index);
-                // SAFETY: by MEMBERS not freed.
-                let word = unsafe { header(object) }.word();
-                let is_apart = phase == Phase::HandOver || phase == Phase::TakeApart && index < self.at.get();
-                if word.is_husk() {
-                    visit(object, None);
-                } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
-                    visit(object, (!is_apart).then_some(0));
-                }
-            }
+            (0..list.len()).filter(|index| !left_behind.contains(index)).for_each(|index| look_at(list.get(index)));
         }
     }
 }

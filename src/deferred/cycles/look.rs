@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use crate::aside::aside;
-use crate::deferred::list::{Full, List};
+use crate::deferred::list::List;
 use crate::deferred::object::{Colour, CountState, MOST_INNER, Object};
 use crate::deferred::pending::{Memory, Pending, header};
 use crate::deferred::trace::Look;
@@ -53,8 +53,8 @@ impl<M: Memory> Look for Marking<'_, M> {
                 }
                 let mut map = cycles.inner.borrow_mut();
                 if aside(|| map.try_reserve(1)).is_err() {
-                    self.failed = true;
-                    return;
+                    // It will be found in use for this one.
+                    return cycles.uncounted.set(true);
                 }
                 *map.entry(child.addr().get()).or_insert(inner) += 1;
                 header.set_word(word.with_inner(MOST_INNER));
@@ -69,19 +69,20 @@ impl<M: Memory> Look for Marking<'_, M> {
                     // It is in use, and so is what it leads to.
                     return;
                 }
-                if self.members.push(child).is_err() {
+                let is_listed = self.members.push(child, cycles.room.get()).is_ok();
+                if !is_listed && !cycles.can_walk() {
                     self.failed = true;
                     return;
                 }
                 cycles.count(|trials| trials.members += 1);
+                // A candidate came to be one after the others were gathered, and stays one.
+                let mut member = word.grey(1);
                 if word.may_be_on_ledger() && cycles.ledger.remove(child) {
-                    return header.set_word(word.unbuffered().grey(1));
-                }
-                if word.is_buffered() {
+                    member = word.unbuffered().grey(1);
+                } else if word.is_buffered() {
                     cycles.candidates.remove(child);
                 }
-                // A candidate came to be one after the others were gathered, and stays one.
-                header.set_word(word.grey(1));
+                header.set_word(if is_listed { member } else { cycles.unlisted_member(child, member) });
             }
             _ => {}
         }
@@ -100,13 +101,12 @@ impl<M: Memory> Look for Marking<'_, M> {
     }
 }
 
-/// Finds members that one in use refers to.
+/// Finds members that one in use refers to. One for which there is no room is known again by its having no references from within.
 pub(super) struct Scanning<'a, M> {
     pub(super) cycles: &'a Cycles,
     pub(super) in_use: &'a mut List,
     pub(super) foreign: Foreign<'a, M>,
     pub(super) busy: bool,
-    pub(super) failed: bool,
 }
 
 impl<M: Memory> Look for Scanning<'_, M> {
@@ -119,9 +119,9 @@ impl<M: Memory> Look for Scanning<'_, M> {
         if word.colour() != Colour::Grey || word.inner() == 0 || unsafe { self.foreign.has(child) } {
             return;
         }
-        match self.in_use.push(child) {
-            Ok(()) => header.set_word(self.cycles.found_in_use(word)),
-            Err(Full) => self.failed = true,
+        header.set_word(self.cycles.found_in_use(word));
+        if self.in_use.push(child, self.cycles.room.get()).is_err() && !self.cycles.keep_in_page(child) {
+            self.cycles.again.set(true);
         }
     }
 

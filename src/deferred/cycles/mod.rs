@@ -20,6 +20,16 @@
 //! Counts are never touched by a trial, so it can be left at any point and given up at any point. What it notes stands in spare bits of
 //! the headers (`object`), save references from within beyond 126 to one object, which stand in a map, and the list of members.
 //!
+//! # Memory
+//! The list of members is at most a byte for each live object, or 512 KiB; so is the list of those found in use that are still to be followed, and
+//! that of candidates that wait. A trial with more members is *wide*: each of its phases walks through the heap ([`Memory::walk_on`]) and finds them by their colour, a page at a
+//! time; the list only serves to follow references, from the last found on. A member for which there is no room there *waits* until the walk comes
+//! by, and if it has passed there is another walk. Room for those of a page is there from the beginning, so that a trial gets on without any memory: only members
+//! with more references from within than a header holds need some, and count as in use if there is none. When few enough are left, they are listed again.
+//!
+//! A page is looked at in one go: 4,096 headers at most. Eight of them count for a unit, and they are paid for before the next page is looked
+//! at.
+//!
 //! # Why it is right while the program runs
 //! Steps 1 to 4 are a guess: the program changes references between steps, and a reference that moves may be counted
 //! twice, or not at all. Only what follows decides. Let *S* be the grey members when the recount begins. The recount follows the
@@ -68,7 +78,8 @@ use super::ledger::Ledger;
 use super::list::List;
 use super::object::{Colour, MOST_INNER, OLDEST, Object, Word};
 use super::pace::{Kind, Pace};
-use super::pending::header;
+use super::pending::{Memory, Place, header};
+use crate::aside::aside;
 
 pub(super) use addresses::Addresses;
 pub(super) use look::Foreign;
@@ -85,6 +96,15 @@ const MOST_ROUNDS: u32 = 3;
 
 /// The candidates of which a probe begins, at most.
 pub(super) const PROBED: usize = 64;
+
+/// What a list takes at least, if there is memory: 512 KiB.
+const LEAST_ROOM: usize = 1 << 16;
+
+/// The objects of a page, at most: the smallest that the engine has, 64 KiB, in the smallest blocks.
+const MOST_IN_PAGE: usize = 1 << 12;
+
+/// Blocks in a walk, at which it looks to find members, that count for a unit.
+const LOOKS_PER_UNIT: u64 = 8;
 
 /// The members with which a probe is given up.
 const MOST_PROBED: usize = 1024;
@@ -154,8 +174,9 @@ pub struct Trials {
 
 /// The search for garbage cycles among the objects of one mutator.
 ///
-/// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black, in `waiting`, once; and what
-/// stands there is one or the other, so its memory is not freed, save what a sweep has left behind ([`Phase::Sweep`]). An object is in the set of candidates exactly if it is buffered and its
+/// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black or dead and waits, in `waiting`, once; and what
+/// stands there is one or the other, so its memory is not freed, save what a sweep has left behind ([`Phase::Sweep`]). Where the trial is wide there may be members that do not stand in `members`, and
+/// what does is one of them; and so many as `unlisted` says wait and do not stand in `waiting`. What stands in `page` is a member. An object is in the set of candidates exactly if it is buffered and its
 /// colour is `None` and it is not on the ledger.
 #[derive(Debug)]
 pub(crate) struct Cycles {
@@ -168,14 +189,30 @@ pub(crate) struct Cycles {
     members: RefCell<List>,
     /// Candidates for which there was no room: members of the trial to come.
     waiting: RefCell<List>,
+    /// How many of those are not listed there.
+    unlisted: Cell<u64>,
     /// Members found in use, whose references are still to be followed.
     in_use: RefCell<List>,
     /// References from within to objects that have at least [`MOST_INNER`].
     inner: RefCell<HashMap<usize, u32, BuildHasherDefault<Addresses>>>,
+    /// There was no memory for that map, so that something may be found in use which is not.
+    uncounted: Cell<bool>,
     /// In Gather, how far.
     gathered: Cell<Cursor>,
     at: Cell<usize>,
     kept: Cell<usize>,
+    /// Some members are not on the list: a phase walks through the objects for them, with `page` for those of a page.
+    wide: Cell<bool>,
+    walk: Cell<Option<Place>>,
+    page: RefCell<Vec<NonNull<Object>>>,
+    /// Units that the last page has cost and that are not paid yet.
+    owed: Cell<u64>,
+    /// Since this walk began some were found that it may have passed; where there is no walk, that the phase has passed.
+    again: Cell<bool>,
+    /// Nothing of the phase has been done.
+    fresh: Cell<bool>,
+    /// Objects on each list, at most. `usize::MAX` if the objects cannot be walked.
+    room: Cell<usize>,
     /// The member whose references are being followed, and how many have been.
     hand: Cell<Option<NonNull<Object>>>,
     cursor: Cell<usize>,
@@ -202,6 +239,8 @@ pub(crate) struct Cycles {
 impl Cycles {
     /// `None` if there is no memory.
     pub(crate) fn new() -> Option<Cycles> {
+        let mut page = Vec::new();
+        aside(|| page.try_reserve_exact(MOST_IN_PAGE)).ok()?;
         Some(Cycles {
             candidates: Candidates::new()?,
             ledger: Ledger::default(),
@@ -210,11 +249,20 @@ impl Cycles {
             kind: Cell::new(Kind::Trial),
             members: RefCell::default(),
             waiting: RefCell::default(),
+            unlisted: Cell::new(0),
             in_use: RefCell::default(),
             inner: RefCell::default(),
+            uncounted: Cell::new(false),
             gathered: Cell::default(),
             at: Cell::new(0),
             kept: Cell::new(0),
+            wide: Cell::new(false),
+            walk: Cell::new(None),
+            page: RefCell::new(page),
+            owed: Cell::new(0),
+            again: Cell::new(false),
+            fresh: Cell::new(false),
+            room: Cell::new(usize::MAX),
             hand: Cell::new(None),
             cursor: Cell::new(0),
             verifying: Cell::new(false),
@@ -237,7 +285,7 @@ impl Cycles {
 
     /// How many candidates there are.
     pub(crate) fn candidates(&self) -> usize {
-        self.candidates.len() + self.waiting.borrow().len()
+        self.candidates.len() + self.waiting.borrow().len() + self.unlisted.get() as usize
     }
 
     /// Those of them for which there is room.
@@ -246,7 +294,7 @@ impl Cycles {
     }
 
     pub(super) fn has_waiting(&self) -> bool {
-        self.waiting.borrow().len() > 0
+        self.waiting.borrow().len() > 0 || self.unlisted.get() > 0
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
@@ -259,7 +307,10 @@ impl Cycles {
     }
 
     /// A search has left candidates that it could not look at. Each release of them is to be told from now on: no other may come.
-    pub(crate) fn arm_candidates(&self) {
+    ///
+    /// # Safety
+    /// 1. The objects of this mutator came from `memory`.
+    pub(crate) unsafe fn arm_candidates<M: Memory>(&self, memory: &M) {
         let arm = |object: NonNull<Object>| {
             // SAFETY: on a list, so by MEMBERS not freed.
             let header = unsafe { header(object) };
@@ -270,6 +321,28 @@ impl Cycles {
         self.candidates.each(&mut { arm });
         let waiting = self.waiting.borrow();
         (0..waiting.len()).for_each(|at| arm(waiting.get(at)));
+        let mut place = (self.unlisted.get() > 0).then(Place::default);
+        while let Some(from) = place {
+            let visit = &mut |object: NonNull<Object>| {
+                // SAFETY: not freed, as the walk says.
+                if unsafe { header(object) }.word().is_member_to_be() {
+                    arm(object);
+                }
+            };
+            // SAFETY: 1; no collection is running.
+            (place, _) = unsafe { memory.walk_on(from, visit) };
+        }
+    }
+
+    /// There are so many live objects. A list takes an eighth of them, so a byte for each; or none more than `under_stress`.
+    pub(crate) fn suit<M: Memory>(&self, memory: &M, live: u64, under_stress: Option<usize>) {
+        let room = under_stress.unwrap_or_else(|| LEAST_ROOM.max(live as usize / 8));
+        self.room.set(if memory.can_be_walked() { room } else { usize::MAX });
+    }
+
+    /// Whether members that no list takes can be found by a walk.
+    fn can_walk(&self) -> bool {
+        self.room.get() != usize::MAX
     }
 
     /// A number with which cells can tell of changes: not 0, and no other's.
@@ -349,8 +422,7 @@ impl Cycles {
         }
         // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
         // in use by what they are garbage with, and they would wait again, older.
-        let is_overdue = self.waiting.borrow().len() > 0;
-        self.begin(if is_overdue { OLDEST } else { level_of(self.trials.get().begun) });
+        self.begin(if self.has_waiting() { OLDEST } else { level_of(self.trials.get().begun) });
         true
     }
 
@@ -380,4 +452,8 @@ fn is_grey(word: Word) -> bool {
 
 pub(super) fn is_condemned(word: Word) -> bool {
     !word.is_dead() && word.colour() == Colour::Condemned
+}
+
+fn is_abandoned(word: Word) -> bool {
+    is_condemned(word) && word.inner() == ABANDONED
 }

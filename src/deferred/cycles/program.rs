@@ -2,7 +2,6 @@
 
 use core::ptr::NonNull;
 
-use crate::deferred::list::Full;
 use crate::deferred::object::{Colour, Object, Word};
 use crate::deferred::pending::header;
 
@@ -74,17 +73,23 @@ impl Cycles {
         // SAFETY: it was in the set, so by MEMBERS it is alive.
         let header = unsafe { header(other) };
         let word = header.word();
-        header.set_word(match list.borrow_mut().push(other) {
-            Ok(()) => {
-                // Those before `admit` are counted there.
-                let is_counted = joins && self.phase.get() != Phase::Admit;
-                self.count(|trials| trials.members += u64::from(is_counted));
-                word.grey(0).with_colour(colour)
-            }
+        let is_listed = list.borrow_mut().push(other, self.room.get()).is_ok();
+        if !is_listed && !self.can_walk() {
             // The next release of it makes it a candidate again.
-            Err(Full) => {
-                self.count(|trials| trials.forgotten += 1);
-                word.unbuffered()
+            self.count(|trials| trials.forgotten += 1);
+            return header.set_word(word.unbuffered());
+        }
+        let word = word.grey(0).with_colour(colour);
+        header.set_word(match joins {
+            // Those that are listed before `admit` are counted there.
+            true => {
+                let is_counted = !is_listed || self.phase.get() != Phase::Admit;
+                self.count(|trials| trials.members += u64::from(is_counted));
+                if is_listed { word } else { self.unlisted_member(other, word) }
+            }
+            false => {
+                self.unlisted.set(self.unlisted.get() + u64::from(!is_listed));
+                word.waiting()
             }
         });
     }

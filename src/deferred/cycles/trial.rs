@@ -5,35 +5,46 @@ use core::ptr::NonNull;
 use crate::deferred::budget::Meter;
 use crate::deferred::object::{Colour, CountState, MOST_INNER, OLDEST, Object, Word};
 use crate::deferred::pace::Kind;
-use crate::deferred::pending::{Memory, Pending, WHOLE, header};
+use crate::deferred::pending::{Memory, Pending, Place, WHOLE, header};
 use crate::deferred::trace::{ATTACHED, Look, Slots, Tracer};
 
 use super::look::{Foreign, Marking, Scanning};
-use super::{Cycles, MOST_PROBED, MOST_ROUNDS, Next, PROBED, Phase, is_grey};
+use super::{
+    Cycles, LOOKS_PER_UNIT, MOST_IN_PAGE, MOST_PROBED, MOST_ROUNDS, Next, PROBED, Phase, is_abandoned, is_grey,
+};
 
 impl Cycles {
     /// Begins a trial of candidates of at most this age. None is under way.
     pub(in crate::deferred) fn begin(&self, level: u8) {
-        self.start(level, Kind::Trial);
-        if level == OLDEST {
-            self.news.set(0);
-        }
+        self.start(Kind::Trial);
+        self.go_up_to(level);
         self.members.swap(&self.waiting);
+        self.wide.set(self.unlisted.take() > 0);
         self.enter_phase(Phase::Admit);
         self.count(|trials| trials.begun += 1);
     }
 
     /// Begins a probe: a trial of a few young candidates, of which those that wait know nothing. None is under way.
     pub(super) fn probe(&self) {
-        self.start(0, Kind::Probe);
+        self.start(Kind::Probe);
+        self.level.set(0);
         self.begin_gathering();
         self.count(|trials| trials.probes += 1);
     }
 
-    fn start(&self, level: u8, kind: Kind) {
-        debug_assert!(self.phase.get() == Phase::Idle);
+    fn go_up_to(&self, level: u8) {
         self.level.set(level);
+        if level == OLDEST {
+            self.news.set(0);
+        }
+    }
+
+    fn start(&self, kind: Kind) {
+        debug_assert!(self.phase.get() == Phase::Idle);
         self.kind.set(kind);
+        self.wide.set(false);
+        self.again.set(false);
+        self.uncounted.set(false);
         self.verifying.set(false);
         self.panicked.set(false);
         self.round.set(0);
@@ -45,11 +56,16 @@ impl Cycles {
         self.gathered.set(self.candidates.all());
     }
 
-    /// Gives up a trial that is looking at what the program may have changed meanwhile.
+    /// Gives up a trial that is looking at what the program may have changed meanwhile. One that has looked at nothing yet becomes a trial of
+    /// all instead.
     pub(in crate::deferred) fn abandon(&self) {
-        if matches!(self.phase.get(), Phase::Admit | Phase::Gather | Phase::Mark | Phase::Scan | Phase::Check) {
-            self.in_use.take();
-            self.fail();
+        match self.phase.get() {
+            Phase::Admit => self.go_up_to(OLDEST),
+            Phase::Gather | Phase::Mark | Phase::Scan | Phase::Check => {
+                self.in_use.take();
+                self.fail();
+            }
+            _ => {}
         }
     }
 
@@ -81,12 +97,17 @@ impl Cycles {
     /// 1. The objects of this mutator came from `memory`.
     pub(in crate::deferred) unsafe fn advance<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
         while meter.admits() {
+            if self.walks_on() && self.is_at_list_end() {
+                // SAFETY: 1.
+                unsafe { self.walk_on(memory, meter) }
+                continue;
+            }
             match self.phase.get() {
                 Phase::Idle | Phase::TakeApart | Phase::HandOver => return,
                 Phase::Admit => self.admit(meter),
                 Phase::Gather => self.gather(meter),
                 Phase::Mark => {
-                    if self.at.get() == 0 && self.hand.get().is_none() {
+                    if self.fresh.get() {
                         if self.verifying.get() && self.unwatched.get() && meter.units > 0 && meter.is_limited() {
                             // It must be done in one step, so it gets all of one.
                             meter.exhaust();
@@ -94,6 +115,7 @@ impl Cycles {
                         }
                         self.at_once.set(true);
                         self.unwatched.set(false);
+                        self.fresh.set(false);
                     }
                     self.mark(pending, memory, meter);
                 }
@@ -120,11 +142,122 @@ impl Cycles {
         debug_assert!(self.hand.get().is_none());
         self.at.set(0);
         self.kept.set(0);
+        self.fresh.set(true);
+        self.begin_walk();
         self.phase.set(phase);
+    }
+
+    fn begin_walk(&self) {
+        self.page.borrow_mut().clear();
+        self.walk.set(self.wide.get().then(Place::default));
+    }
+
+    /// Whether there may be members besides those on the lists.
+    pub(super) fn walks_on(&self) -> bool {
+        self.walk.get().is_some()
+    }
+
+    /// Whether nothing is left to be done of what a phase has found.
+    fn is_at_list_end(&self) -> bool {
+        self.phase.get() != Phase::Gather
+            && self.hand.get().is_none()
+            && self.members.borrow().len() <= self.at.get()
+            && self.page.borrow().is_empty()
+    }
+
+    /// Lists the members in the next page, when what the last one cost has been worked off.
+    ///
+    /// # Safety
+    /// 1. The objects of this mutator came from `memory`.
+    pub(super) unsafe fn walk_on<M: Memory>(&self, memory: &M, meter: &mut Meter) {
+        let owed = self.owed.get();
+        if owed > 0 {
+            let paid = owed.min(meter.units_now() as u64);
+            self.owed.set(owed - paid);
+            return meter.searched(paid);
+        }
+        let Some(place) = self.walk.get() else { return };
+        let phase = self.phase.get();
+        if place == Place::default() && phase != Phase::Admit {
+            // Of those that were listed the last has been dealt with.
+            self.members.take();
+            self.at.set(0);
+            self.again.set(false);
+        }
+        let mut page = self.page.borrow_mut();
+        let visit = &mut |object: NonNull<Object>| {
+            // SAFETY: not freed, as the walk says.
+            let header = unsafe { header(object) };
+            let word = header.word();
+            let is_wanted = match phase {
+                Phase::Admit => word.is_member_to_be(),
+                // The others have been followed, or are listed.
+                Phase::Mark if !self.verifying.get() => is_grey(word) && word.waits(),
+                _ => word.is_member() && !is_abandoned(word),
+            };
+            if is_wanted {
+                page.push(object);
+                if phase == Phase::Mark {
+                    header.set_word(word.not_waiting());
+                }
+            }
+        };
+        // SAFETY: 1; nothing is in the hand of a collection.
+        let (next, looks) = unsafe { memory.walk_on(place, visit) };
+        self.walk.set(next);
+        meter.searched(1);
+        self.owed.set(looks / LOOKS_PER_UNIT);
+    }
+
+    /// The next member on the list, from the first; or, if not all are listed, the last that was found and not dealt with.
+    pub(super) fn next_listed(&self) -> Option<NonNull<Object>> {
+        let at = self.at.get();
+        let mut members = self.members.borrow_mut();
+        if members.len() <= at {
+            return self.page.borrow_mut().pop();
+        }
+        if self.wide.get() {
+            return members.pop();
+        }
+        self.at.set(at + 1);
+        Some(members.get(at))
+    }
+
+    /// Notes an object that is to be looked at in this phase with those of the last page, if there is room.
+    pub(super) fn keep_in_page(&self, object: NonNull<Object>) -> bool {
+        let mut page = self.page.borrow_mut();
+        // One at least, so that what hangs together like a list is followed on from there.
+        let has_room = page.len() < self.room.get().clamp(1, MOST_IN_PAGE);
+        if has_room {
+            page.push(object);
+        }
+        has_room
+    }
+
+    /// The last member that is listed, which is so no more.
+    pub(super) fn take_last(&self) -> Option<NonNull<Object>> {
+        if self.wide.get() { self.next_listed() } else { self.members.borrow_mut().pop() }
+    }
+
+    /// A member for which there is no room on the list: from now on walks find them all. Returns its word, of which `word` was to be the rest.
+    pub(super) fn unlisted_member(&self, object: NonNull<Object>, word: Word) -> Word {
+        if !self.wide.replace(true) {
+            self.walk.set(Some(Place::default()));
+        }
+        // No phase but Mark looks at what it was told of before.
+        if self.phase.get() == Phase::Mark && self.keep_in_page(object) {
+            return word;
+        }
+        self.again.set(true);
+        word.waiting()
     }
 
     fn fail(&self) {
         self.put_down();
+        if self.wide.get() {
+            // The walk finds them.
+            self.members.take();
+        }
         if self.verifying.replace(false) && self.disturbed.get() && !self.panicked.get() {
             // The program was at it: there may be something the next time.
             self.news.set(self.news.get() + 1);
@@ -136,23 +269,27 @@ impl Cycles {
     /// One of those that waited.
     fn admit(&self, meter: &mut Meter) {
         meter.searched(1);
-        let members = self.members.borrow();
-        if self.at.get() == members.len() {
+        let at = self.at.get();
+        let mut members = self.members.borrow_mut();
+        let is_listed = at < members.len();
+        let next = if is_listed { Some(members.get(at)) } else { self.page.borrow_mut().pop() };
+        let Some(object) = next else {
             drop(members);
             return self.begin_gathering();
-        }
+        };
         // SAFETY: by MEMBERS not freed.
-        let header = unsafe { header(members.get(self.at.get())) };
-        self.at.set(self.at.get() + 1);
+        let header = unsafe { header(object) };
         let word = header.word();
         self.count(|trials| trials.members += 1);
         if word.is_dead() {
-            return self.pace.died();
+            self.pace.died();
         }
+        let is_candidate = !word.is_dead() && word.is_buffered();
         // One that was borrowed since is no candidate any more.
-        if word.is_buffered() {
-            header.set_word(word.grey(0).armed());
-        }
+        let word = if is_candidate { word.grey(0).armed() } else { word.not_waiting() };
+        let is_listed = is_listed || is_candidate && members.push(object, self.room.get()).is_ok();
+        self.at.set(at + usize::from(is_listed));
+        header.set_word(if is_candidate && !is_listed { self.unlisted_member(object, word) } else { word });
     }
 
     /// One candidate.
@@ -169,11 +306,13 @@ impl Cycles {
         if word.age() > self.level.get() {
             return;
         }
-        if self.members.borrow_mut().push(object).is_err() {
+        let is_listed = self.members.borrow_mut().push(object, self.room.get()).is_ok();
+        if !is_listed && !self.can_walk() {
             return self.fail();
         }
         self.candidates.remove(object);
-        header.set_word(word.grey(0).armed());
+        let word = word.grey(0).armed();
+        header.set_word(if is_listed { word } else { self.unlisted_member(object, word) });
         self.count(|trials| trials.members += 1);
     }
 
@@ -186,9 +325,7 @@ impl Cycles {
             }
             self.put_down();
         }
-        let members = self.members.borrow();
-        let object = (self.at.get() < members.len()).then(|| members.get(self.at.get()))?;
-        self.at.set(self.at.get() + 1);
+        let object = self.next_listed()?;
         meter.searched(1);
         Some(object)
     }
@@ -249,6 +386,13 @@ impl Cycles {
     /// Counts the references of one member, or some of them.
     fn mark<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
         let Some(object) = self.next_member(meter) else {
+            if self.walks_on() {
+                // The one in hand was the last of its page, and is not grey any more.
+                return;
+            }
+            if self.again.take() {
+                return self.begin_walk();
+            }
             self.enter_phase(Phase::Scan);
             self.found_in_use.set(0);
             return;
@@ -301,7 +445,8 @@ impl Cycles {
     /// kept. (A reference that is moved into the garbage is not the last: what it was moved through is referred to as well.)
     pub(super) fn found_in_use(&self, word: Word) -> Word {
         let word = word.with_inner(0);
-        if self.level.get() == OLDEST && !self.verifying.get() && word.is_armed() { word.unbuffered() } else { word }
+        let is_true = self.level.get() == OLDEST && !self.verifying.get() && !self.uncounted.get();
+        if is_true && word.is_armed() { word.unbuffered() } else { word }
     }
 
     /// Looks at one member: whether it is in use; or follows the references of one that is.
@@ -315,13 +460,10 @@ impl Cycles {
                     object
                 }
                 None => {
-                    let members = self.members.borrow();
-                    if self.at.get() == members.len() {
-                        drop((members, in_use));
+                    let Some(object) = self.next_listed() else {
+                        drop(in_use);
                         return self.after_scan();
-                    }
-                    let object = members.get(self.at.get());
-                    self.at.set(self.at.get() + 1);
+                    };
                     meter.searched(1);
                     // SAFETY: by MEMBERS not freed.
                     let header = unsafe { header(object) };
@@ -339,29 +481,24 @@ impl Cycles {
         if !is_grey(header.word()) {
             return self.put_down();
         }
-        let mut look = Scanning {
-            cycles: self,
-            in_use: &mut in_use,
-            foreign: Foreign::among(pending, memory),
-            busy: false,
-            failed: false,
-        };
+        let mut look =
+            Scanning { cycles: self, in_use: &mut in_use, foreign: Foreign::among(pending, memory), busy: false };
         let done = self.follow(pending, object, &mut look, meter);
-        let Scanning { busy, failed, .. } = look;
+        let Scanning { busy, .. } = look;
         if done || busy {
             self.put_down();
             self.found_in_use.set(self.found_in_use.get() + 1);
             let word = header.word().with_colour(Colour::Black);
             header.set_word(if self.is_probing() { word } else { word.older() });
         }
-        drop(in_use);
-        if failed {
-            self.in_use.take();
-            self.fail();
-        }
     }
 
     fn after_scan(&self) {
+        if self.again.take() {
+            // Some are to be found again that are in use.
+            self.at.set(0);
+            return self.begin_walk();
+        }
         let exact = self.at_once.get();
         let next = if exact {
             Next::Condemn
@@ -392,27 +529,41 @@ impl Cycles {
     /// # Safety
     /// 1. As for `advance`.
     unsafe fn sweep<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter, next: Next) {
-        let mut members = self.members.borrow_mut();
-        if self.at.get() == members.len() {
-            self.phase.set(Phase::Trim { next });
-            return;
-        }
-        let object = members.get(self.at.get());
-        self.at.set(self.at.get() + 1);
+        let Some(object) = self.next_listed() else {
+            if self.wide.get() {
+                return self.after_walk(pending, next);
+            }
+            return self.phase.set(Phase::Trim { next });
+        };
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
         let word = header.word();
         if is_grey(word) {
-            members.set(self.kept.get(), object);
-            self.kept.set(self.kept.get() + 1);
+            let kept = self.kept.replace(self.kept.get() + 1);
+            if !self.wide.get() {
+                self.members.borrow_mut().set(kept, object);
+            } else if kept == self.in_use.borrow().len() {
+                // They may be few enough for a list. If there is no room for this one, there is none for the next.
+                _ = self.in_use.borrow_mut().push(object, self.room.get());
+            }
             let word = if next == Next::Recount { word.with_inner(0) } else { word };
             header.set_word(word.armed());
             return;
         }
-        drop(members);
         // SAFETY: 1; it is not kept.
         unsafe { self.dismiss(pending, memory, object, meter) }
+    }
+
+    /// All members have been found by a walk.
+    fn after_walk(&self, pending: &Pending, next: Next) {
+        if self.in_use.borrow().len() == self.kept.get() {
+            // From now on they are listed.
+            self.members.swap(&self.in_use);
+            self.wide.set(false);
+        }
+        self.in_use.take();
+        self.after_sweep(pending, next);
     }
 
     fn after_sweep(&self, pending: &Pending, next: Next) {
@@ -442,6 +593,7 @@ impl Cycles {
         self.in_use.take();
         if phase == Phase::Idle {
             self.members.take();
+            self.wide.set(false);
         }
         self.pace.end(self.trials.get(), self.kind.get());
         self.enter_phase(phase);
@@ -449,17 +601,12 @@ impl Cycles {
 
     /// Looks at one member for the last time.
     fn check(&self, pending: &Pending, meter: &mut Meter) {
-        let members = self.members.borrow();
         if self.disturbed.get() {
-            drop(members);
             return self.fail();
         }
-        if self.at.get() == members.len() {
-            drop(members);
+        let Some(object) = self.next_listed() else {
             return self.enter_phase(Cycles::after_proof(pending));
-        }
-        let object = members.get(self.at.get());
-        self.at.set(self.at.get() + 1);
+        };
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let word = unsafe { header(object) }.word();
@@ -473,8 +620,7 @@ impl Cycles {
     /// # Safety
     /// 1. As for `advance`.
     unsafe fn give_up<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
-        let object = self.members.borrow_mut().pop();
-        let Some(object) = object else { return self.end(Phase::Idle) };
+        let Some(object) = self.take_last() else { return self.end(Phase::Idle) };
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };

@@ -166,7 +166,8 @@ impl State {
         let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
         this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
         if !this.attached.get() && this.pending.cycles().candidates() > 0 && !this.pending.is_draining() {
-            this.pending.cycles().arm_candidates();
+            // SAFETY: all objects are from there.
+            unsafe { this.pending.cycles().arm_candidates(&this.heap) }
         }
         // SAFETY: handed on (1).
         unsafe { State::end_if_over(state) }
@@ -229,7 +230,8 @@ impl State {
         this.attached.set(false);
         this.retires_now.set(true);
         this.pending.cycles().mutator_gone();
-        this.pending.cycles().arm_candidates();
+        // SAFETY: all objects are from there.
+        unsafe { this.pending.cycles().arm_candidates(&this.heap) };
         thread::find_current();
         heartbeat::detach_thread();
         this.show(0);

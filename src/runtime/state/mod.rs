@@ -172,6 +172,7 @@ impl State {
         if state.is_stressed() {
             state.heap.poison_what_is_freed();
         }
+        state.suit_search();
         state.grant(false);
         state.show(0);
         state

@@ -132,6 +132,11 @@ impl State {
         self.step_with(cause, budget, meter, large, search)
     }
 
+    /// Tells the search how much lives.
+    pub(super) fn suit_search(&self) {
+        self.pending.cycles().suit(&self.heap, self.live().objects, self.room_under_stress());
+    }
+
     pub(super) fn step_with(
         &self,
         cause: Cause,
@@ -148,6 +153,9 @@ impl State {
         let start = watched.then(Instant::now);
         if search == Search::All && !meter.is_limited() {
             self.pending.cycles().forget_panic();
+        }
+        if search != Search::None {
+            self.suit_search();
         }
         // A drop that panics ends the drain, not the step.
         while self.guarded(|| {

@@ -41,6 +41,11 @@ impl State {
         }
     }
 
+    /// What the lists of the search take in this step: mostly less than there is, so that walks have to find the rest.
+    pub(super) fn room_under_stress(&self) -> Option<usize> {
+        self.is_stressed().then(|| [0, 1, 7, usize::MAX - 1][self.steps.get().count as usize % 4])
+    }
+
     /// At a beat: compares what is counted with what lies in the heap, if that is due.
     pub(super) fn verify_at_beat(&self, beat: Beat) {
         if !self.stress.is_some_and(|stress| stress.verifies_at(beat.number, beat.passed)) {

@@ -22,7 +22,9 @@ pub(crate) fn read(directory: &Path, engine: &str) -> Declared {
     for item in parse(&directory.join("mod.rs")).items {
         match item {
             Item::Mod(module) if reader.is_for_engine(&module.attrs) => {
-                reader.file = directory.join(format!("{}.rs", module.ident));
+                let name = module.ident.to_string();
+                let file = directory.join(format!("{name}.rs"));
+                reader.file = if file.exists() { file } else { directory.join(name).join("mod.rs") };
                 for item in parse(&reader.file).items {
                     reader.item(item);
                 }

@@ -108,7 +108,7 @@
 //! 4. One that is not itself within code of this table, of whichever mutator of the thread: there all of this waits, and so does a
 //!    panic. A poll tells of the engine's calls and messages when a beat has passed.
 //!
-//! The tests are in `tests/behaviour/inside.rs`, and in the files of that folder that are named; `tests/heap_ref.rs` has those of a
+//! The tests are in `tests/behaviour/inside.rs`, and in the files and folders beside it that are named; `tests/heap_ref.rs` has those of a
 //! `HeapRef`.
 //!
 //! # What is where

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::lock::Mutex;
-use crate::sys::engine::{self, EngineOption};
+use crate::sys::engine;
+use crate::sys::engine::options::{self, EngineOption};
 
 /// When memory that has become free is given back to the operating system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,17 +92,17 @@ impl EngineOptions {
     pub fn purge(self, purge: Purge) -> EngineOptions {
         let delay = match purge {
             Purge::AtOnce => 0,
-            Purge::After(delay) => c_long::try_from(delay.as_millis()).unwrap_or(engine::NEVER).min(engine::NEVER),
-            Purge::OnRequest => engine::NEVER,
+            Purge::After(delay) => c_long::try_from(delay.as_millis()).unwrap_or(options::NEVER).min(options::NEVER),
+            Purge::OnRequest => options::NEVER,
         };
-        self.with(engine::PURGE_DELAY, delay)
+        self.with(options::PURGE_DELAY, delay)
     }
 
     /// How free memory is given back: `true` decommits it, so that it does not count as the process's any more; `false` tells the
     /// system only that its contents are not needed. `true` if not said.
     #[must_use]
     pub fn purge_decommits(self, decommits: bool) -> EngineOptions {
-        self.with(engine::PURGE_DECOMMITS, decommits.into())
+        self.with(options::PURGE_DECOMMITS, decommits.into())
     }
 
     /// Free ranges of at least so many bytes, rounded to KiB, are given back inside `free` whatever the delay. 32 MiB if neither this
@@ -110,7 +111,7 @@ impl EngineOptions {
     /// # Errors
     /// [`ErrorKind::Unsupported`] on version 2, which does so only without a delay.
     pub fn purge_size(self, bytes: u64) -> Result<EngineOptions, Error> {
-        self.with_if(engine::PURGE_IMMEDIATE_SIZE, "a size from which memory is purged at once", kib(bytes))
+        self.with_if(options::PURGE_IMMEDIATE_SIZE, "a size from which memory is purged at once", kib(bytes))
     }
 
     /// After how many slow-path allocations all pages of a heap are swept, from 1 to 1,000,000; 10,000 is the engine's default.
@@ -119,7 +120,7 @@ impl EngineOptions {
     /// [`ErrorKind::InvalidSetting`] outside this range.
     pub fn sweep_every(self, allocations: u32) -> Result<EngineOptions, Error> {
         if (1..=1_000_000).contains(&allocations) {
-            Ok(self.with(engine::GENERIC_COLLECT, allocations as c_long))
+            Ok(self.with(options::GENERIC_COLLECT, allocations as c_long))
         } else {
             Err(Error::new(
                 ErrorKind::InvalidSetting,
@@ -132,7 +133,7 @@ impl EngineOptions {
     /// engine rounds it further.
     #[must_use]
     pub fn arena_bytes(self, bytes: u64) -> EngineOptions {
-        self.with(engine::ARENA_RESERVE, kib(bytes))
+        self.with(options::ARENA_RESERVE, kib(bytes))
     }
 
     /// When the memory of arenas is made usable.
@@ -143,31 +144,31 @@ impl EngineOptions {
             ArenaCommit::Whole => 1,
             ArenaCommit::WholeIfOvercommitted => 2,
         };
-        self.with(engine::ARENA_EAGER_COMMIT, value)
+        self.with(options::ARENA_EAGER_COMMIT, value)
     }
 
     /// Whether memory comes only from arenas that were reserved ([`Reserve`](super::Reserve)): when they are full, memory has run out.
     #[must_use]
     pub fn reserved_only(self, only: bool) -> EngineOptions {
-        self.with(engine::DISALLOW_OS_ALLOC, only.into())
+        self.with(options::DISALLOW_OS_ALLOC, only.into())
     }
 
     /// Whether to use the system's large pages, of 2 or 4 MiB, where it allows them.
     #[must_use]
     pub fn large_pages(self, large: bool) -> EngineOptions {
-        self.with(engine::ALLOW_LARGE_OS_PAGES, large.into())
+        self.with(options::ALLOW_LARGE_OS_PAGES, large.into())
     }
 
     /// Whether errors and warnings are told in words ([`on_message`](super::on_message)): only `debug` builds do if not said.
     #[must_use]
     pub fn show_errors(self, show: bool) -> EngineOptions {
-        self.with(engine::SHOW_ERRORS, show.into())
+        self.with(options::SHOW_ERRORS, show.into())
     }
 
     /// Whether the engine tells what it does.
     #[must_use]
     pub fn verbose(self, verbose: bool) -> EngineOptions {
-        self.with(engine::VERBOSE, verbose.into())
+        self.with(options::VERBOSE, verbose.into())
     }
 
     /// How many pages are looked at for a block, before one is taken; 4 is the engine's default.
@@ -175,7 +176,7 @@ impl EngineOptions {
     /// # Errors
     /// [`ErrorKind::Unsupported`] on version 2.
     pub fn page_candidates(self, pages: u16) -> Result<EngineOptions, Error> {
-        self.with_if(engine::PAGE_MAX_CANDIDATES, "a number of page candidates", pages.into())
+        self.with_if(options::PAGE_MAX_CANDIDATES, "a number of page candidates", pages.into())
     }
 
     /// The largest block that goes into an arena, in bytes, rounded to KiB. Larger ones are mapped and unmapped by themselves.
@@ -183,7 +184,7 @@ impl EngineOptions {
     /// # Errors
     /// [`ErrorKind::Unsupported`] on version 2.
     pub fn largest_in_arena(self, bytes: u64) -> Result<EngineOptions, Error> {
-        self.with_if(engine::ARENA_MAX_OBJECT_SIZE, "a largest block in an arena", kib(bytes))
+        self.with_if(options::ARENA_MAX_OBJECT_SIZE, "a largest block in an arena", kib(bytes))
     }
 
     /// How many full pages of a size class a heap keeps, from 0 to 32; 2 is the engine's default. Before the first heap.
@@ -197,7 +198,7 @@ impl EngineOptions {
                 format!("{pages} full pages of a size class are to be kept; at most 32 can be"),
             ));
         }
-        self.with_if(engine::PAGE_FULL_RETAIN, "a number of full pages to keep", pages.into())
+        self.with_if(options::PAGE_FULL_RETAIN, "a number of full pages to keep", pages.into())
     }
 
     /// Who takes a page over by freeing into it. Before the first heap.
@@ -210,7 +211,7 @@ impl EngineOptions {
             ReclaimOnFree::Own => 0,
             ReclaimOnFree::Any => 1,
         };
-        self.with_if(engine::PAGE_RECLAIM_ON_FREE, "who takes a page over by freeing into it", value)
+        self.with_if(options::PAGE_RECLAIM_ON_FREE, "who takes a page over by freeing into it", value)
     }
 
     /// These, and those of `others` that they do not say.
@@ -244,7 +245,7 @@ pub(crate) fn heap_is_made() {
 pub(crate) fn apply(options: &EngineOptions) -> Result<(), Error> {
     let applied = &mut *APPLIED.lock();
     for (option, wanted) in &options.set {
-        let is = engine::option_get(*option);
+        let is = options::get(*option);
         let conflict = |why: &str| {
             Err(Error::new(
                 ErrorKind::SettingConflict,
@@ -268,7 +269,7 @@ pub(crate) fn apply(options: &EngineOptions) -> Result<(), Error> {
     }
     for (option, wanted) in &options.set {
         if !applied.iter().any(|(set, _)| set == option) {
-            engine::option_set(*option, *wanted);
+            options::set(*option, *wanted);
             applied.push((*option, *wanted));
         }
     }

@@ -91,7 +91,7 @@ impl Builder {
                 ),
             ));
         }
-        let preset = if self.latency == Latency::Low { engine::LATENCY_PRESET } else { &[] };
+        let preset = if self.latency == Latency::Low { engine::options::LATENCY_PRESET } else { &[] };
         aside(|| apply(&self.engine.or(preset)))?;
         heartbeat::install();
         let shared = Shared { pool: Pool::new(self.idle_heaps), roster: Roster::default() };

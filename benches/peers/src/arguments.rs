@@ -5,8 +5,9 @@ use std::str::FromStr;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::cycles;
-use crate::drops::{Contender, Layout, Scene, Shape};
+use crate::drops::{Contender, Scene};
 use crate::report::Form;
+use crate::word::{self, Word as _};
 
 pub(crate) const HELP: &str = "\
 mimalloc-runtime side by side with its peers
@@ -106,9 +107,9 @@ fn at_least<T: PartialOrd + std::fmt::Display>(least: T, number: T) -> Result<T,
 
 /// The words that `child_words` makes.
 fn child(parser: &mut Parser) -> Result<Command, lexopt::Error> {
-    let contender: Contender = parser.value()?.parse()?;
-    let shape: Shape = parser.value()?.parse()?;
-    let layout: Layout = parser.value()?.parse()?;
+    let contender = word::next(parser)?;
+    let shape = word::next(parser)?;
+    let layout = word::next(parser)?;
     let nodes = at_least(1, parser.value()?.parse()?)?;
     Ok(Command::Child(Scene { shape, layout, nodes }, contender))
 }
@@ -126,8 +127,8 @@ pub(crate) fn child_words(scene: Scene, contender: Contender) -> [String; 5] {
 
 /// The words that `cycle_words` makes.
 fn cycle_child(parser: &mut Parser) -> Result<Command, lexopt::Error> {
-    let contender = parser.value()?.parse()?;
-    let shape = parser.value()?.parse()?;
+    let contender = word::next(parser)?;
+    let shape = word::next(parser)?;
     let objects = at_least(2, parser.value()?.parse()?)?;
     Ok(Command::CycleChild(cycles::Scene { shape, objects }, contender))
 }

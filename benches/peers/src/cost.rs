@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::memory::{self, Forgotten};
 use crate::stopwatch::Stopwatch;
 use crate::summary::Summary;
+use crate::word::{self, Word};
 
 /// One measurement, as a child reports it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -70,19 +71,28 @@ pub(crate) enum Repeat {
 }
 
 /// Who is measured.
-pub(crate) trait Named {
+pub(crate) trait Named: Word {
     /// The name in tables.
-    fn name(&self) -> &'static str;
+    fn name(self) -> &'static str;
 }
 
 /// A contender's repeats in one scene.
 #[derive(Serialize)]
+#[serde(bound(serialize = "S: Serialize, C: Named"))]
 pub(crate) struct Cost<S, C> {
     #[serde(flatten)]
     pub(crate) scene: S,
+    #[serde(serialize_with = "word::serialize")]
     pub(crate) contender: C,
     /// One for each repeat, in order, so that repeats of different contenders can be compared pair by pair.
     pub(crate) repeats: Vec<Repeat>,
+}
+
+impl<S: Copy, C: Named> Cost<S, C> {
+    /// One for each contender, before it is measured.
+    pub(crate) fn of_all(scene: S) -> impl Iterator<Item = Cost<S, C>> {
+        C::ALL.iter().map(move |&contender| Cost { scene, contender, repeats: Vec::new() })
+    }
 }
 
 impl<S, C> Cost<S, C> {

@@ -4,6 +4,7 @@
 //! The program only measures. It prints what it found and whether that meets the crate's targets, and it succeeds either
 //! way: a timing is a property of the machine too.
 
+mod arena;
 mod arguments;
 mod clock;
 mod cost;
@@ -18,6 +19,7 @@ mod stopwatch;
 mod summary;
 mod table;
 mod verdict;
+mod word;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use std::error::Error;
 use crate::arguments;
 use crate::cost::{Cost, Failure, Named as _, Repeat, Sample};
 use crate::process;
+use crate::word::Word as _;
 pub(crate) use contender::Contender;
 pub(crate) use scene::Scene;
 
@@ -21,22 +22,16 @@ const HANDLES: usize = 1000;
 
 /// All contenders in all scenes, in turn.
 pub(crate) fn compare(objects: u32, repeats: usize) -> Result<Vec<CycleCost>, Box<dyn Error>> {
-    let mut costs: Vec<CycleCost> = Scene::all(objects)
-        .flat_map(|scene| Contender::ALL.map(|contender| Cost { scene, contender, repeats: Vec::new() }))
-        .collect();
-    let missing = Contender::ALL.map(|contender| {
-        let why = contender.missing();
-        if let Some(why) = &why {
-            eprintln!("cycles: {} is skipped: {why}", contender.name());
-        }
-        (contender, why)
-    });
+    let mut costs: Vec<CycleCost> = Scene::all(objects).flat_map(Cost::of_all).collect();
+    let missing: Vec<(Contender, String)> =
+        Contender::ALL.iter().filter_map(|&contender| Some((contender, contender.missing()?))).collect();
+    for (contender, why) in &missing {
+        eprintln!("cycles: {} is skipped: {why}", contender.name());
+    }
     for repeat in 1..=repeats {
         for cost in &mut costs {
-            let why =
-                missing.iter().find(|(contender, _)| *contender == cost.contender).and_then(|(_, why)| why.clone());
-            if let Some(why) = why {
-                cost.repeats.push(Repeat::Failed(Failure::Skipped(why)));
+            if let Some((_, why)) = missing.iter().find(|(contender, _)| *contender == cost.contender) {
+                cost.repeats.push(Repeat::Failed(Failure::Skipped(why.clone())));
                 continue;
             }
             eprintln!("cycles: {}, {}, {repeat} of {repeats}", cost.scene, cost.contender.name());

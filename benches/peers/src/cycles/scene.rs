@@ -1,9 +1,10 @@
 //! What lives and what dies: as many objects of both, all in cycles.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::word::{self, Word};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
@@ -15,11 +16,11 @@ pub(crate) enum Shape {
     List,
 }
 
-impl Shape {
-    pub(crate) const ALL: [Shape; 3] = [Shape::Pairs, Shape::Rings, Shape::List];
+impl Word for Shape {
+    const KIND: &'static str = "shape";
+    const ALL: &'static [Shape] = &[Shape::Pairs, Shape::Rings, Shape::List];
 
-    /// The name in tables and on the command line.
-    pub(crate) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Shape::Pairs => "pairs",
             Shape::Rings => "rings",
@@ -28,16 +29,9 @@ impl Shape {
     }
 }
 
-impl FromStr for Shape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Shape, String> {
-        Shape::ALL.into_iter().find(|shape| shape.word() == text).ok_or_else(|| format!("'{text}' is not a shape"))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Scene {
+    #[serde(serialize_with = "word::serialize")]
     pub(crate) shape: Shape,
     /// So many live, and so many die.
     pub(crate) objects: u32,
@@ -53,16 +47,6 @@ impl fmt::Display for Scene {
     }
 }
 
-impl Serialize for Scene {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut fields = serializer.serialize_struct("Scene", 2)?;
-        fields.serialize_field("shape", self.shape.word())?;
-        fields.serialize_field("objects", &self.objects)?;
-        fields.end()
-    }
-}
-
 /// One object of each structure.
 pub(super) struct Built<N> {
     pub(super) live: Vec<N>,
@@ -71,7 +55,7 @@ pub(super) struct Built<N> {
 
 impl Scene {
     pub(crate) fn all(objects: u32) -> impl Iterator<Item = Scene> {
-        Shape::ALL.into_iter().map(move |shape| Scene { shape, objects })
+        Shape::ALL.iter().map(move |&shape| Scene { shape, objects })
     }
 
     /// The objects of one structure.

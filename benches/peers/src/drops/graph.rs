@@ -1,9 +1,10 @@
 //! What dies: lists and trees, in order and scattered.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::word::{self, Word};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
@@ -22,10 +23,11 @@ pub(crate) enum Layout {
     Scattered,
 }
 
-impl Shape {
-    const ALL: [Shape; 2] = [Shape::List, Shape::Tree];
+impl Word for Shape {
+    const KIND: &'static str = "shape";
+    const ALL: &'static [Shape] = &[Shape::List, Shape::Tree];
 
-    pub(crate) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Shape::List => "list",
             Shape::Tree => "tree",
@@ -33,10 +35,11 @@ impl Shape {
     }
 }
 
-impl Layout {
-    const ALL: [Layout; 2] = [Layout::Sequence, Layout::Scattered];
+impl Word for Layout {
+    const KIND: &'static str = "layout";
+    const ALL: &'static [Layout] = &[Layout::Sequence, Layout::Scattered];
 
-    pub(crate) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Layout::Sequence => "sequence",
             Layout::Scattered => "scattered",
@@ -44,26 +47,12 @@ impl Layout {
     }
 }
 
-impl FromStr for Shape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Shape, String> {
-        Shape::ALL.into_iter().find(|shape| shape.word() == text).ok_or_else(|| format!("'{text}' is not a shape"))
-    }
-}
-
-impl FromStr for Layout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Layout, String> {
-        Layout::ALL.into_iter().find(|layout| layout.word() == text).ok_or_else(|| format!("'{text}' is not a layout"))
-    }
-}
-
 /// What is built and dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Scene {
+    #[serde(serialize_with = "word::serialize")]
     pub(crate) shape: Shape,
+    #[serde(serialize_with = "word::serialize")]
     pub(crate) layout: Layout,
     pub(crate) nodes: u32,
 }
@@ -74,20 +63,10 @@ impl fmt::Display for Scene {
     }
 }
 
-impl Serialize for Scene {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut fields = serializer.serialize_struct("Scene", 3)?;
-        fields.serialize_field("shape", self.shape.word())?;
-        fields.serialize_field("layout", self.layout.word())?;
-        fields.serialize_field("nodes", &self.nodes)?;
-        fields.end()
-    }
-}
-
 impl Scene {
     pub(crate) fn all(nodes: u32) -> impl Iterator<Item = Scene> {
-        Shape::ALL.into_iter().flat_map(move |shape| Layout::ALL.map(|layout| Scene { shape, layout, nodes }))
+        let layouts = move |&shape: &Shape| Layout::ALL.iter().map(move |&layout| Scene { shape, layout, nodes });
+        Shape::ALL.iter().flat_map(layouts)
     }
 
     /// Builds the structure and returns its root.

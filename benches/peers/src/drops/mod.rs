@@ -21,9 +21,7 @@ pub(crate) type DropCost = Cost<Scene, Contender>;
 
 /// All contenders in all scenes, in turn.
 pub(crate) fn compare(nodes: u32, repeats: usize) -> Result<Vec<DropCost>, Box<dyn Error>> {
-    let mut costs: Vec<DropCost> = Scene::all(nodes)
-        .flat_map(|scene| Contender::ALL.map(|contender| DropCost { scene, contender, repeats: Vec::new() }))
-        .collect();
+    let mut costs: Vec<DropCost> = Scene::all(nodes).flat_map(Cost::of_all).collect();
     for repeat in 1..=repeats {
         for cost in &mut costs {
             eprintln!("drop: {}, {}, {repeat} of {repeats}", cost.scene, cost.contender.name());

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::rc::Rc;
-use std::time::Instant;
 
 use gc_arena::{Arena, Collect, Gc, Rootable, lock::Lock};
 
-use super::{HANDLES, TURN, check};
+use super::{HANDLES, check};
+use crate::arena::{self, Sentinel};
 use crate::cost::{Sample, Trial};
 use crate::cycles::scene::{Built, Scene};
 
@@ -16,17 +16,6 @@ use crate::cycles::scene::{Built, Scene};
 struct Node<'gc> {
     value: u64,
     links: [Option<Gc<'gc, Lock<Node<'gc>>>>; 2],
-}
-
-/// Tells when it is dropped.
-#[derive(Collect)]
-#[collect(require_static)]
-struct Sentinel(Rc<Cell<bool>>);
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        self.0.set(true);
-    }
 }
 
 #[derive(Collect)]
@@ -38,9 +27,6 @@ struct Root<'gc> {
 }
 
 type World = Arena<Rootable![Root<'_>]>;
-
-/// Short-lived: 32 bytes with its header.
-type Small = [u64; 2];
 
 /// The arena in the middle of its life: one cycle has found everything alive. The flag is set when everything that died has
 /// been freed: the sweep goes from the newest object to the oldest, and the sentinel is the oldest.
@@ -96,18 +82,7 @@ pub(super) fn paced(scene: Scene) -> Result<Sample, Box<dyn Error>> {
     let mut trial = Trial::begin();
     give_up(&mut arena, &mut trial);
     while !freed.get() {
-        trial.watch.turn(|| {
-            arena.mutate(|mc, root| {
-                for value in 0..TURN as u64 {
-                    let small: Gc<'_, Small> = Gc::new(mc, [value; 2]);
-                    std::hint::black_box(small);
-                }
-                std::hint::black_box(&root.live);
-            });
-            let start = Instant::now();
-            arena.collect_debt();
-            start.elapsed()
-        });
+        trial.watch.turn(|| arena::turn(&mut arena));
     }
     let sample = trial.end();
     // The short-lived ones go too.

@@ -5,8 +5,8 @@ use std::error::Error;
 
 use bacon_rajan_cc::{Cc, Trace, Tracer, collect_cycles};
 
-use super::{DROPPED, Seen, check, give_up};
-use crate::cost::{Sample, Trial};
+use super::Seen;
+use crate::cost::Sample;
 use crate::cycles::scene::{Built, Scene};
 
 struct Node {
@@ -35,12 +35,5 @@ fn build(scene: Scene) -> Built<Cc<Node>> {
 
 /// One collection of everything.
 pub(super) fn at_once(scene: Scene) -> Result<Sample, Box<dyn Error>> {
-    let Built { live, dead } = build(scene);
-    let mut trial = Trial::begin();
-    give_up(&mut trial, dead);
-    trial.watch.step(collect_cycles);
-    let sample = trial.end();
-    check(scene, DROPPED.get())?;
-    drop(live);
-    Ok(sample)
+    super::at_once(scene, build(scene), collect_cycles)
 }

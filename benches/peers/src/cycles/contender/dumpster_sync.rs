@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use dumpster::Trace;
 use dumpster::sync::{Gc, collect};
 
-use super::{DROPPED, Seen, check, give_up};
-use crate::cost::{Sample, Trial};
+use super::Seen;
+use crate::cost::Sample;
 use crate::cycles::scene::{Built, Scene};
 
 #[derive(Trace)]
@@ -29,12 +29,5 @@ fn build(scene: Scene) -> Built<Gc<Node>> {
 
 /// One collection of everything.
 pub(super) fn at_once(scene: Scene) -> Result<Sample, Box<dyn Error>> {
-    let Built { live, dead } = build(scene);
-    let mut trial = Trial::begin();
-    give_up(&mut trial, dead);
-    trial.watch.step(collect);
-    let sample = trial.end();
-    check(scene, DROPPED.get())?;
-    drop(live);
-    Ok(sample)
+    super::at_once(scene, build(scene), collect)
 }

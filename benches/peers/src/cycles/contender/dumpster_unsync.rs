@@ -30,14 +30,7 @@ fn build(scene: Scene) -> Built<Gc<Node>> {
 
 /// One collection of everything.
 pub(super) fn at_once(scene: Scene) -> Result<Sample, Box<dyn Error>> {
-    let Built { live, dead } = build(scene);
-    let mut trial = Trial::begin();
-    give_up(&mut trial, dead);
-    trial.watch.step(collect);
-    let sample = trial.end();
-    check(scene, DROPPED.get())?;
-    drop(live);
-    Ok(sample)
+    super::at_once(scene, build(scene), collect)
 }
 
 /// The program goes on, with short-lived objects, until dumpster has collected by itself.

@@ -11,13 +11,11 @@ mod quickjs;
 use std::cell::Cell;
 use std::error::Error;
 use std::process::Command;
-use std::str::FromStr;
-
-use serde::{Serialize, Serializer};
 
 use super::HANDLES;
-use super::scene::Scene;
+use super::scene::{Built, Scene};
 use crate::cost::{Named, Sample, TURN, Trial};
+use crate::word::Word;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contender {
@@ -48,37 +46,6 @@ pub(crate) enum Contender {
 const PYTHON: &str = "python3";
 
 impl Contender {
-    pub(crate) const ALL: [Contender; 11] = [
-        Contender::OursLazy,
-        Contender::OursPaced,
-        Contender::OursUnbounded,
-        Contender::DumpsterUnsync,
-        Contender::DumpsterUnsyncAtOnce,
-        Contender::DumpsterSyncAtOnce,
-        Contender::BaconRajan,
-        Contender::ArenaPaced,
-        Contender::ArenaCycle,
-        Contender::Python,
-        Contender::QuickJs,
-    ];
-
-    /// The name on the command line.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Contender::OursLazy => "ours-lazy",
-            Contender::OursPaced => "ours-paced",
-            Contender::OursUnbounded => "ours-unbounded",
-            Contender::DumpsterUnsync => "dumpster-unsync",
-            Contender::DumpsterUnsyncAtOnce => "dumpster-unsync-at-once",
-            Contender::DumpsterSyncAtOnce => "dumpster-sync-at-once",
-            Contender::BaconRajan => "bacon-rajan",
-            Contender::ArenaPaced => "arena-paced",
-            Contender::ArenaCycle => "arena-cycle",
-            Contender::Python => "python",
-            Contender::QuickJs => "quickjs",
-        }
-    }
-
     /// Why it cannot be measured here, if it cannot.
     pub(super) fn missing(self) -> Option<String> {
         match self {
@@ -129,8 +96,41 @@ impl Contender {
     }
 }
 
+impl Word for Contender {
+    const KIND: &'static str = "contender";
+    const ALL: &'static [Contender] = &[
+        Contender::OursLazy,
+        Contender::OursPaced,
+        Contender::OursUnbounded,
+        Contender::DumpsterUnsync,
+        Contender::DumpsterUnsyncAtOnce,
+        Contender::DumpsterSyncAtOnce,
+        Contender::BaconRajan,
+        Contender::ArenaPaced,
+        Contender::ArenaCycle,
+        Contender::Python,
+        Contender::QuickJs,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Contender::OursLazy => "ours-lazy",
+            Contender::OursPaced => "ours-paced",
+            Contender::OursUnbounded => "ours-unbounded",
+            Contender::DumpsterUnsync => "dumpster-unsync",
+            Contender::DumpsterUnsyncAtOnce => "dumpster-unsync-at-once",
+            Contender::DumpsterSyncAtOnce => "dumpster-sync-at-once",
+            Contender::BaconRajan => "bacon-rajan",
+            Contender::ArenaPaced => "arena-paced",
+            Contender::ArenaCycle => "arena-cycle",
+            Contender::Python => "python",
+            Contender::QuickJs => "quickjs",
+        }
+    }
+}
+
 impl Named for Contender {
-    fn name(&self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Contender::OursLazy => "ours: collect(Units(1000))",
             Contender::OursPaced => "ours: paced, at safepoints",
@@ -144,21 +144,6 @@ impl Named for Contender {
             Contender::Python => "CPython: gc.collect",
             Contender::QuickJs => "QuickJS-ng: JS_RunGC",
         }
-    }
-}
-
-impl FromStr for Contender {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Contender, String> {
-        let found = Contender::ALL.into_iter().find(|contender| contender.word() == text);
-        found.ok_or_else(|| format!("'{text}' is not a contender"))
-    }
-}
-
-impl Serialize for Contender {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
     }
 }
 
@@ -182,6 +167,18 @@ impl Drop for Seen {
     fn drop(&mut self) {
         DROPPED.set(DROPPED.get() + 1);
     }
+}
+
+/// One collection of everything, of a contender that does not count.
+fn at_once<N>(scene: Scene, built: Built<N>, collect: fn()) -> Result<Sample, Box<dyn Error>> {
+    let Built { live, dead } = built;
+    let mut trial = Trial::begin();
+    give_up(&mut trial, dead);
+    trial.watch.step(collect);
+    let sample = trial.end();
+    check(scene, DROPPED.get())?;
+    drop(live);
+    Ok(sample)
 }
 
 /// That what died was reclaimed, and nothing else.

@@ -7,6 +7,7 @@ use rquickjs::{Context, Function, Runtime};
 use super::{HANDLES, check};
 use crate::cost::{Sample, Trial};
 use crate::cycles::scene::Scene;
+use crate::word::Word as _;
 
 /// One collection of everything.
 pub(super) fn at_once(scene: Scene) -> Result<Sample, Box<dyn Error>> {

@@ -2,28 +2,17 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use gc_arena::{Arena, Collect, Gc, Rootable, lock::Lock};
 
-use super::{Sample, Scene, TURN, Trial};
+use super::{Sample, Scene, Trial};
+use crate::arena::{self, Sentinel};
 
 #[derive(Clone, Copy, Collect)]
 #[collect(no_drop)]
 struct Node<'gc, const SLOTS: usize> {
     value: u64,
     links: [Option<Gc<'gc, Lock<Node<'gc, SLOTS>>>>; SLOTS],
-}
-
-/// Tells when it is dropped.
-#[derive(Collect)]
-#[collect(require_static)]
-struct Sentinel(Rc<Cell<bool>>);
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        self.0.set(true);
-    }
 }
 
 #[derive(Collect)]
@@ -34,9 +23,6 @@ struct Structure<'gc, const SLOTS: usize> {
 }
 
 type World<const SLOTS: usize> = Arena<Rootable![Option<Structure<'_, SLOTS>>]>;
-
-/// Short-lived: 32 bytes with its header.
-type Small = [u64; 2];
 
 /// The arena in the middle of its life: one cycle has found everything alive. The flag is set when everything has died and
 /// has been freed: the sweep goes from the newest object to the oldest, and the sentinel is the oldest.
@@ -75,17 +61,7 @@ pub(super) fn paced<const SLOTS: usize>(scene: Scene) -> Sample {
     let mut trial = Trial::begin();
     trial.watch.step(|| arena.mutate_root(|_, root| *root = None));
     while !freed.get() {
-        trial.watch.turn(|| {
-            arena.mutate(|mc, _| {
-                for value in 0..TURN as u64 {
-                    let small: Gc<'_, Small> = Gc::new(mc, [value; 2]);
-                    std::hint::black_box(small);
-                }
-            });
-            let start = Instant::now();
-            arena.collect_debt();
-            start.elapsed()
-        });
+        trial.watch.turn(|| arena::turn(&mut arena));
     }
     trial.end()
 }

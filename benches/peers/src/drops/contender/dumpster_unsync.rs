@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use dumpster::Trace;
 use dumpster::unsync::Gc;
 
-use super::{Sample, Scene, Trial};
+use super::{Sample, Scene, at_once};
 
 #[derive(Trace)]
 struct Node<const SLOTS: usize> {
@@ -19,7 +19,5 @@ pub(super) fn eager<const SLOTS: usize>(scene: Scene) -> Sample {
         |value| Gc::new(Node::<SLOTS> { _value: value, links: [const { OnceCell::new() }; SLOTS] }),
         |parent, slot, child| drop(parent.links[slot].set(child)),
     );
-    let mut trial = Trial::begin();
-    trial.watch.step(|| drop(root));
-    trial.end()
+    at_once(root)
 }

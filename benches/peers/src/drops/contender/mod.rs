@@ -7,12 +7,10 @@ mod ours;
 mod rc;
 
 use std::error::Error;
-use std::str::FromStr;
-
-use serde::{Serialize, Serializer};
 
 use super::graph::{Scene, Shape};
 use crate::cost::{Named, Sample, TURN, Trial};
+use crate::word::Word;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contender {
@@ -42,31 +40,6 @@ pub(super) enum Descent {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Contender; 8] = [
-        Contender::OursLazy,
-        Contender::OursPaced,
-        Contender::OursEager,
-        Contender::Rc,
-        Contender::DumpsterUnsync,
-        Contender::DumpsterSync,
-        Contender::ArenaPaced,
-        Contender::ArenaCycle,
-    ];
-
-    /// The name on the command line.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Contender::OursLazy => "ours-lazy",
-            Contender::OursPaced => "ours-paced",
-            Contender::OursEager => "ours-eager",
-            Contender::Rc => "rc",
-            Contender::DumpsterUnsync => "dumpster-unsync",
-            Contender::DumpsterSync => "dumpster-sync",
-            Contender::ArenaPaced => "arena-paced",
-            Contender::ArenaCycle => "arena-cycle",
-        }
-    }
-
     pub(super) fn descent(self) -> Descent {
         match self {
             Contender::DumpsterUnsync | Contender::DumpsterSync => Descent::Recurses,
@@ -97,8 +70,35 @@ impl Contender {
     }
 }
 
+impl Word for Contender {
+    const KIND: &'static str = "contender";
+    const ALL: &'static [Contender] = &[
+        Contender::OursLazy,
+        Contender::OursPaced,
+        Contender::OursEager,
+        Contender::Rc,
+        Contender::DumpsterUnsync,
+        Contender::DumpsterSync,
+        Contender::ArenaPaced,
+        Contender::ArenaCycle,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Contender::OursLazy => "ours-lazy",
+            Contender::OursPaced => "ours-paced",
+            Contender::OursEager => "ours-eager",
+            Contender::Rc => "rc",
+            Contender::DumpsterUnsync => "dumpster-unsync",
+            Contender::DumpsterSync => "dumpster-sync",
+            Contender::ArenaPaced => "arena-paced",
+            Contender::ArenaCycle => "arena-cycle",
+        }
+    }
+}
+
 impl Named for Contender {
-    fn name(&self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Contender::OursLazy => "ours: collect(Units(1000))",
             Contender::OursPaced => "ours: paced by allocation",
@@ -112,17 +112,9 @@ impl Named for Contender {
     }
 }
 
-impl FromStr for Contender {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Contender, String> {
-        let found = Contender::ALL.into_iter().find(|contender| contender.word() == text);
-        found.ok_or_else(|| format!("'{text}' is not a contender"))
-    }
-}
-
-impl Serialize for Contender {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
-    }
+/// The drop, which frees everything.
+fn at_once<N>(root: N) -> Sample {
+    let mut trial = Trial::begin();
+    trial.watch.step(|| drop(root));
+    trial.end()
 }

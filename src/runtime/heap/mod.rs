@@ -5,25 +5,25 @@
 //! the one or the other. Nobody but the mutator's thread ever frees into the objects' heap, so the walk can go on while
 //! others free raw blocks.
 
-use core::alloc::Layout;
-use core::cell::Cell;
-use core::mem::MaybeUninit;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
+mod half;
+mod remote_free;
 
-use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place, SMALL, counted};
+use core::ptr::NonNull;
+
+use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
-use crate::fallible::{self, TryArc};
+use crate::fallible;
 use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
 use super::magazine::MOST_BLOCKS;
-use super::magazine::{self, Class, Magazines};
-use super::mark;
-use super::stress::Stress;
-use super::walk;
 use super::wall::Wall;
+use super::{magazine, mark, walk};
+pub(crate) use half::Half;
+use half::resize;
+pub(crate) use remote_free::FreedElsewhere;
+pub use remote_free::RemoteFree;
 
 /// A heap that no thread is using. Made by the engine, given back to it only when provably empty.
 #[derive(Debug)]
@@ -109,11 +109,8 @@ impl Heap {
     /// # Errors
     /// When there is no memory; the heap is given back.
     pub(crate) fn take_up(idle: IdleHeap) -> Result<Heap, (IdleHeap, Error)> {
-        let take_up = |heap| {
-            // SAFETY: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
-            let local = unsafe { engine::local(heap) }?;
-            Some(Half { heap, local, from: Cell::new(engine::asleep(local)), magazines: Magazines::new() })
-        };
+        // SAFETY: 1: the heap is alive, and where heaps are bound to a thread it was made by this one just now.
+        let take_up = |heap| unsafe { Half::take_up(heap) };
         let Some(objects) = take_up(idle.objects) else { return Err((idle, no_heap())) };
         let Some(blocks) = take_up(idle.blocks) else {
             objects.give_up();
@@ -302,20 +299,17 @@ impl Heap {
 
     /// Gives the engine the blocks of one size, of another one each time: at most twice [`MOST_BLOCKS`] frees.
     pub(crate) fn free_some_kept(&self) {
-        for half in self.halves() {
-            // SAFETY: allocated as small, from this half.
-            half.magazines.clear_next(|block| unsafe { engine::free_small(block) });
-        }
+        self.halves().into_iter().for_each(Half::free_some_kept);
     }
 
     /// Bytes of the blocks that are kept at hand.
     pub(crate) fn kept_bytes(&self) -> u64 {
-        self.halves().map(|half| half.magazines.bytes()).into_iter().sum()
+        self.halves().map(Half::kept_bytes).into_iter().sum()
     }
 
-    /// From now on blocks are [poisoned](poison) when they are freed, and none is kept at hand. None is yet.
+    /// From now on blocks are [poisoned](half::poison) when they are freed, and none is kept at hand. None is yet.
     pub(crate) fn poison_what_is_freed(&self) {
-        self.halves().into_iter().for_each(|half| half.magazines.close());
+        self.halves().into_iter().for_each(Half::poison_what_is_freed);
     }
 
     /// Sorts the heap's pages: frees empty ones, takes in what other threads freed. Not bounded.
@@ -330,166 +324,6 @@ impl Heap {
 
 /// At most so many bytes are kept at hand.
 pub(crate) const MOST_KEPT_BYTES: u64 = 2 * magazine::MOST_KEPT_BYTES;
-
-/// A heap of the engine, with the part of it that allocates on this thread, and blocks kept at hand in front of it.
-#[derive(Debug)]
-pub(crate) struct Half {
-    heap: NonNull<mi_heap_t>,
-    local: NonNull<engine::Local>,
-    /// What is allocated from: `local`, or before the first use what stands for it.
-    from: Cell<NonNull<engine::Local>>,
-    magazines: Magazines,
-}
-
-impl Half {
-    /// The first use.
-    fn first_use<R>(&self, look: impl FnOnce(NonNull<u8>) -> R) -> Option<R> {
-        self.from.set(self.local);
-        // SAFETY: this thread's; a small size.
-        let block = NonNull::new(unsafe { engine::malloc_small(self.local, OBJECT_ALIGN) }.cast())?;
-        let seen = look(block);
-        // SAFETY: allocated above as small.
-        unsafe { engine::free_small(block) };
-        Some(seen)
-    }
-
-    /// Makes the first use, unless it was made. An allocation that has failed may succeed then: a heap takes its memory no earlier, as
-    /// many a mutator has no raw blocks.
-    pub(crate) fn wake(&self) -> bool {
-        let is_asleep = self.from.get() != self.local;
-        if is_asleep {
-            self.first_use(|_| ());
-        }
-        is_asleep
-    }
-
-    /// Ends its pairing with this thread.
-    fn give_up(self) {
-        // SAFETY: this thread's, and not used again.
-        unsafe { engine::release_local(self.local) }
-    }
-
-    /// A block, or nothing when there is no memory. `size` may be anything up to `isize::MAX`.
-    #[inline(always)]
-    pub(crate) fn malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let block = if is_small(size, align) {
-            let class = Class::of(size);
-            if let Some(block) = self.magazines.take(class) {
-                return Some(block);
-            }
-            // SAFETY: this thread's; a small size.
-            unsafe { engine::malloc_small(self.from.get(), request(size)) }
-        } else if align <= OBJECT_ALIGN {
-            // SAFETY: this thread's.
-            unsafe { engine::malloc(self.from.get(), request(size)) }
-        } else {
-            // SAFETY: this thread's.
-            unsafe { engine::malloc_aligned(self.from.get(), size, align) }
-        };
-        NonNull::new(block.cast())
-    }
-
-    pub(crate) fn malloc_zeroed(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let block = if align <= OBJECT_ALIGN {
-            // SAFETY: this thread's.
-            unsafe { engine::zalloc(self.from.get(), request(size)) }
-        } else {
-            // SAFETY: this thread's.
-            unsafe { engine::zalloc_aligned(self.from.get(), size, align) }
-        };
-        NonNull::new(block.cast())
-    }
-
-    /// # Safety
-    /// 1. `block` is a live block of this half, of `old` bytes and this alignment; if a block is returned, it is gone.
-    pub(crate) unsafe fn realloc(
-        &self,
-        block: NonNull<u8>,
-        old: usize,
-        align: usize,
-        new: usize,
-    ) -> Option<NonNull<u8>> {
-        // SAFETY: of this half, of this layout, and not used again (1).
-        let free = |block| unsafe { self.free(block, old, align) };
-        // SAFETY: of this half, of these sizes (1).
-        unsafe { resize(block, [old, new], align, |size| self.malloc(size, align), free) }
-    }
-
-    /// # Safety
-    /// 1. `block` is a live block of this half, of this size and alignment, and is not used again.
-    #[inline(always)]
-    pub(crate) unsafe fn free(&self, block: NonNull<u8>, bytes: usize, align: usize) {
-        // SAFETY: handed on (1).
-        unsafe { look_at(block) };
-        if is_small(bytes, align) {
-            // SAFETY: of this size and alignment (1).
-            unsafe { self.free_small(block, Class::of(bytes).size()) }
-        } else {
-            if self.magazines.is_closed() {
-                // SAFETY: a live block, not used again (1).
-                unsafe { poison(block) }
-            }
-            // SAFETY: a live block (1).
-            unsafe { sys::mi_free(block.as_ptr().cast()) }
-        }
-    }
-
-    /// # Safety
-    /// 1. As for `free`, and of a [`Class`], by the bytes that are counted for it.
-    #[inline(always)]
-    unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
-        // SAFETY: allocated by `malloc` in this class (1).
-        if !unsafe { self.magazines.keep(block, Class::counted(bytes)) } {
-            // SAFETY: allocated by `malloc` as small (1).
-            unsafe { self.give_back_small(block) }
-        }
-    }
-
-    /// Out of line, with the question that it asks: most blocks are kept.
-    ///
-    /// # Safety
-    /// 1. As for `free`, and allocated as small.
-    #[inline(never)]
-    unsafe fn give_back_small(&self, block: NonNull<u8>) {
-        if self.magazines.is_closed() {
-            // SAFETY: a live block, not used again (1).
-            unsafe { poison(block) }
-        }
-        // SAFETY: allocated as small (1).
-        unsafe { engine::free_small(block) }
-    }
-
-    fn free_kept(&self) {
-        // SAFETY: allocated as small, from this half.
-        self.magazines.clear(|block| unsafe { engine::free_small(block) });
-    }
-}
-
-/// A block in another size, which may be the same block.
-///
-/// # Safety
-/// 1. `block` is a live block of the first of these sizes and this alignment; `malloc` makes such blocks, and `free` takes it. If a
-///    block is returned, it is gone.
-unsafe fn resize(
-    block: NonNull<u8>,
-    [old, new]: [usize; 2],
-    align: usize,
-    malloc: impl FnOnce(usize) -> Option<NonNull<u8>>,
-    free: impl FnOnce(NonNull<u8>),
-) -> Option<NonNull<u8>> {
-    // Not by the engine's `realloc`, which leaves a block in place that is twice as large as it need be: more would be in use
-    // than is counted. Among blocks of one count, any serves all sizes (`request`); one of a larger alignment, what
-    // it was made for.
-    let in_place = counted(old, align) == counted(new, align) && (align <= OBJECT_ALIGN || new <= old);
-    if in_place && !cfg!(engine_watches) {
-        return Some(block);
-    }
-    let copy = malloc(new)?;
-    // SAFETY: both are of at least so many bytes, and are two blocks (1).
-    unsafe { core::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), old.min(new)) };
-    free(block);
-    Some(copy)
-}
 
 /// More than this is never asked of the engine: it has no such block, and sums of sizes stay far from overflowing.
 pub(crate) const MOST_BYTES: usize = match 1usize.checked_shl(47) {
@@ -543,95 +377,5 @@ unsafe impl Memory for Heap {
     unsafe fn free_small(&self, block: NonNull<u8>, bytes: usize) {
         // SAFETY: handed on (1).
         unsafe { self.objects.free_small(block, bytes) }
-    }
-}
-
-/// Reads from a block that is about to be freed, where somebody looks for errors: the engine does not, and tools would miss a
-/// block that is freed twice.
-///
-/// # Safety
-/// 1. `block` is a live block of the engine.
-#[inline(always)]
-unsafe fn look_at(block: NonNull<u8>) {
-    if cfg!(engine_watches) {
-        // SAFETY: no block is of no size (1); its first byte need not have been written.
-        core::hint::black_box(unsafe { block.cast::<MaybeUninit<u8>>().read() });
-    }
-}
-
-/// Fills a block that is about to be freed, with [`Stress::POISON`]: all of it, as far as the engine says that it goes.
-///
-/// # Safety
-/// 1. `block` is a live block of the engine, and not used again.
-#[cold]
-unsafe fn poison(block: NonNull<u8>) {
-    // SAFETY: a live block (1).
-    let bytes = unsafe { sys::mi_usable_size(block.as_ptr().cast()) };
-    // SAFETY: of at least so many bytes, which nobody reads again (1).
-    unsafe { block.write_bytes(Stress::POISON, bytes) }
-}
-
-/// What is asked of the engine for so many bytes, at the alignment that every block has: all that is counted for the block. Where
-/// somebody looks for errors in the use of memory, it is only what will be used (but blocks of up to 8 bytes have not that alignment).
-#[inline(always)]
-const fn request(bytes: usize) -> usize {
-    match bytes {
-        _ if !cfg!(engine_watches) => counted(bytes, OBJECT_ALIGN) as usize,
-        ..OBJECT_ALIGN => OBJECT_ALIGN,
-        _ => bytes,
-    }
-}
-
-/// Whether such a block is one of a [`Class`].
-#[inline(always)]
-const fn is_small(size: usize, align: usize) -> bool {
-    const { assert!(SMALL <= engine::SMALL_MAX) };
-    size <= SMALL && align <= OBJECT_ALIGN
-}
-
-/// What threads without the mutator have freed of its blocks, in bytes as they are counted. Every block counts, so the bytes
-/// that are left are 0 exactly when no block is.
-#[derive(Debug, Default)]
-pub(crate) struct FreedElsewhere {
-    pub(crate) bytes: AtomicU64,
-    /// Whether such blocks are [poisoned](poison).
-    poisons: bool,
-}
-
-impl FreedElsewhere {
-    pub(crate) fn new(poisons: bool) -> FreedElsewhere {
-        FreedElsewhere { bytes: AtomicU64::new(0), poisons }
-    }
-}
-
-/// Frees blocks of a mutator from any thread.
-///
-/// Made by [`Mutator::remote_free`](crate::Mutator::remote_free); cheap to clone; may outlive the mutator.
-#[derive(Clone, Debug)]
-pub struct RemoteFree {
-    pub(super) freed: TryArc<FreedElsewhere>,
-}
-
-impl RemoteFree {
-    /// Frees a block.
-    ///
-    /// # Safety
-    /// 1. `block` was allocated by [`Mutator::allocate`](crate::Mutator::allocate) or a sibling of it, of the mutator that
-    ///    this was made by, with this `layout`, and is not used again.
-    ///
-    /// # Cost
-    /// One `mi_free` of another thread's block, and an atomic addition.
-    pub unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: a live block of the engine (1).
-        unsafe { look_at(block) };
-        if self.freed.poisons {
-            // SAFETY: as above, and not used again (1).
-            unsafe { poison(block) }
-        }
-        // SAFETY: as above.
-        unsafe { sys::mi_free(block.as_ptr().cast()) };
-        // Release: whoever sees the block counted as freed (Acquire in `Leftover::is_gone`) comes after the free itself, and
-        // may destroy the heap.
-        self.freed.bytes.fetch_add(counted(layout.size(), layout.align()), Ordering::Release);
     }
 }

@@ -7,12 +7,20 @@
 //! | at detach | the theap is deleted, its pages are free for the next thread | nothing: the heap waits for its own thread |
 //! | huge ranges purged inside `free` | yes, unless `arena_purge_immediate_size` is raised | only when the delay is 0 |
 
-use core::ffi::{CStr, c_int, c_long, c_void};
+pub(crate) mod options;
+mod pages;
+mod profiler;
+
+use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind};
 
-use super::{mi_heap_t, walk};
+use super::mi_heap_t;
+#[cfg(engine = "v3")]
+use super::walk;
+pub(crate) use pages::{FoundPage, WalkPlace, copy_words, walk_is_possible, walk_page, walk_pages};
+pub(crate) use profiler::PprofProfiler;
 
 /// What allocates on the calling thread: on version 2 the heap itself.
 pub(crate) type Local = super::mi_theap_t;
@@ -23,67 +31,6 @@ pub(crate) const HEAP_IS_THREAD_BOUND: bool = cfg!(engine = "v2");
 /// The largest request that the engine's `*_small` functions take, in bytes.
 pub(crate) const SMALL_MAX: usize = super::MI_SMALL_SIZE_MAX;
 
-/// An engine option.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct EngineOption {
-    pub(crate) id: super::mi_option_t,
-    pub(crate) name: &'static str,
-    /// Whether the engine reads it when a heap is made, and not afterwards.
-    pub(crate) before_heaps: bool,
-}
-
-/// An option with the number and the name that the engine has for it.
-macro_rules! option {
-    ($id:ident, $name:literal) => {
-        EngineOption { id: super::$id, name: $name, before_heaps: false }
-    };
-}
-
-/// Options that only version 3 has.
-macro_rules! v3_options {
-    ($($(#[$doc:meta])* $const:ident = $id:ident, $name:literal, $before_heaps:literal;)*) => {$(
-        $(#[$doc])*
-        #[cfg(engine = "v3")]
-        pub(crate) const $const: Option<EngineOption> =
-            Some(EngineOption { before_heaps: $before_heaps, ..option!($id, $name) });
-        $(#[$doc])*
-        #[cfg(engine = "v2")]
-        pub(crate) const $const: Option<EngineOption> = None;
-    )*};
-}
-
-/// Milliseconds that a free range waits before its pages are given back.
-pub(crate) const PURGE_DELAY: EngineOption = option!(mi_option_purge_delay, "purge_delay");
-/// Slow-path allocations between two sweeps over all pages of a heap.
-pub(crate) const GENERIC_COLLECT: EngineOption = option!(mi_option_generic_collect, "generic_collect");
-/// Whether memory given back is decommitted.
-pub(crate) const PURGE_DECOMMITS: EngineOption = option!(mi_option_purge_decommits, "purge_decommits");
-/// KiB of an arena.
-pub(crate) const ARENA_RESERVE: EngineOption = option!(mi_option_arena_reserve, "arena_reserve");
-/// Whether arenas are made usable at once.
-pub(crate) const ARENA_EAGER_COMMIT: EngineOption = option!(mi_option_arena_eager_commit, "arena_eager_commit");
-/// Whether memory comes from reserved arenas alone.
-pub(crate) const DISALLOW_OS_ALLOC: EngineOption = option!(mi_option_disallow_os_alloc, "disallow_os_alloc");
-/// Whether the system's large pages are used.
-pub(crate) const ALLOW_LARGE_OS_PAGES: EngineOption = option!(mi_option_allow_large_os_pages, "allow_large_os_pages");
-/// Whether errors and warnings are shown.
-pub(crate) const SHOW_ERRORS: EngineOption = option!(mi_option_show_errors, "show_errors");
-/// Whether the engine tells what it does.
-pub(crate) const VERBOSE: EngineOption = option!(mi_option_verbose, "verbose");
-
-v3_options! {
-    /// KiB from which on a free range is given back inside `free`, whatever the delay.
-    PURGE_IMMEDIATE_SIZE = mi_option_arena_purge_immediate_size, "arena_purge_immediate_size", false;
-    /// KiB of the largest block in an arena.
-    ARENA_MAX_OBJECT_SIZE = mi_option_arena_max_object_size, "arena_max_object_size", false;
-    /// Pages looked at for an allocation.
-    PAGE_MAX_CANDIDATES = mi_option_page_max_candidates, "page_max_candidates", false;
-    /// Full pages kept in each size class.
-    PAGE_FULL_RETAIN = mi_option_page_full_retain, "page_full_retain", true;
-    /// Who may take a page over by freeing into it.
-    PAGE_RECLAIM_ON_FREE = mi_option_page_reclaim_on_free, "page_reclaim_on_free", true;
-}
-
 /// The error of what this engine cannot do.
 pub(crate) fn unsupported(what: &str) -> Error {
     let (this, other) = if cfg!(engine = "v2") { (2, 3) } else { (3, 2) };
@@ -92,35 +39,6 @@ pub(crate) fn unsupported(what: &str) -> Error {
         ErrorKind::Unsupported,
         format!("mimalloc {this} has no such thing as {what}: build {how} for mimalloc {other}, or do without"),
     )
-}
-
-/// A delay that never ends within a program's life, small enough that ten times it does not overflow the engine's
-/// `long`. A negative delay would not do: then nothing is noted for purging, and a later forced purge finds nothing.
-pub(crate) const NEVER: c_long = {
-    let wide: i128 = 1 << 40;
-    if wide < c_long::MAX as i128 / 16 { wide as c_long } else { c_long::MAX / 16 }
-};
-
-/// Options that keep the engine's own long calls out of `malloc` and `free`.
-///
-/// Pages are never given back inside a call of ours but noted, and given back by [`collect_forced`]; the sweep over all
-/// pages of a heap happens every millionth slow-path allocation (the engine's maximum) instead of every ten thousandth.
-pub(crate) const LATENCY_PRESET: &[(EngineOption, c_long)] = &[
-    (PURGE_DELAY, NEVER),
-    (GENERIC_COLLECT, 1_000_000),
-    // A `long` of KiB, far above any range.
-    #[cfg(engine = "v3")]
-    (PURGE_IMMEDIATE_SIZE.unwrap(), c_long::MAX / 2048),
-];
-
-pub(crate) fn option_get(option: EngineOption) -> c_long {
-    // SAFETY: the number is an option of this engine; reading one is thread-safe.
-    unsafe { super::mi_option_get(option.id) }
-}
-
-pub(crate) fn option_set(option: EngineOption, value: c_long) {
-    // SAFETY: as above; the callers hold the lock that orders our writes.
-    unsafe { super::mi_option_set(option.id, value) }
 }
 
 /// The version of the library that was linked, as its header would say it.
@@ -452,107 +370,6 @@ pub(crate) unsafe fn leave_unguarded(local: NonNull<Local>) {
     }
 }
 
-/// Whether the engine is built as the walk takes it to be.
-///
-/// # Safety
-/// 1. `local` is what [`local`](fn@local) gave for `heap` on this thread, and `block` a block of it in use.
-pub(crate) unsafe fn walk_is_possible(heap: NonNull<mi_heap_t>, local: NonNull<Local>, block: NonNull<u8>) -> bool {
-    // SAFETY: this thread's, and in use (1).
-    unsafe { walk::mimalloc_runtime_walk_is_possible(heap.as_ptr(), local.as_ptr(), block.as_ptr().cast()) }
-}
-
-/// How far a walk over the pages of a heap has come. What it has passed it does not come back to, whatever is allocated and freed.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct WalkPlace([usize; walk::PLACE_WORDS]);
-
-impl WalkPlace {
-    /// What [`words`](WalkPlace::words) gave.
-    pub(crate) fn at(words: [usize; walk::PLACE_WORDS]) -> WalkPlace {
-        WalkPlace(words)
-    }
-
-    pub(crate) fn words(self) -> [usize; walk::PLACE_WORDS] {
-        self.0
-    }
-
-    pub(crate) fn is_end(self) -> bool {
-        self.0[0] == walk::NO_MORE
-    }
-}
-
-/// A page of a heap that a walk has found.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub(crate) struct FoundPage {
-    /// The place behind it.
-    pub(crate) behind: WalkPlace,
-    page: usize,
-}
-
-/// The next pages of a heap from `place` on, in order, as many as `found` takes and `looks` last. The place is moved behind what was
-/// looked at.
-///
-/// # Safety
-/// 1. `local` is what [`local`](fn@local) gave for `heap` on this thread, of which [`walk_is_possible`] has said so.
-pub(crate) unsafe fn walk_pages<'a>(
-    heap: NonNull<mi_heap_t>,
-    local: NonNull<Local>,
-    place: &mut WalkPlace,
-    looks: &mut usize,
-    found: &'a mut [FoundPage],
-) -> &'a [FoundPage] {
-    const { assert!(size_of::<FoundPage>() == walk::FOUND_WORDS * size_of::<usize>()) };
-    let (place, most) = (place.0.as_mut_ptr(), found.len());
-    // SAFETY: this thread's (1); a place, and room for so many pages.
-    let count = unsafe {
-        walk::mimalloc_runtime_walk_pages(heap.as_ptr(), local.as_ptr(), place, looks, found.as_mut_ptr().cast(), most)
-    };
-    &found[..count]
-}
-
-/// Calls `visit` with where each block of the page in use starts. `None`, and nothing is visited, when some may begin with something
-/// of the engine's own; otherwise how many there were.
-///
-/// # Safety
-/// 1. The page was found by [`walk_pages`] on this thread, and nothing was allocated from its heap or freed into it since.
-/// 2. No other thread frees into it meanwhile, nor does `visit`, which does not unwind either.
-pub(crate) unsafe fn walk_page<V: FnMut(NonNull<u8>)>(page: FoundPage, visit: &mut V) -> Option<u64> {
-    struct Visit<'a, V> {
-        visit: &'a mut V,
-        blocks: u64,
-    }
-    unsafe extern "C" fn visitor<V: FnMut(NonNull<u8>)>(
-        _: *const mi_heap_t,
-        _: *const super::mi_heap_area_t,
-        block: *mut c_void,
-        _: usize,
-        visit: *mut c_void,
-    ) -> bool {
-        // SAFETY: what `walk_page` passes below.
-        let visit = unsafe { &mut *visit.cast::<Visit<'_, V>>() };
-        visit.blocks += 1;
-        if let Some(block) = NonNull::new(block.cast()) {
-            (visit.visit)(block);
-        }
-        true
-    }
-    let mut visit = Visit { visit, blocks: 0 };
-    let page = core::ptr::with_exposed_provenance_mut(page.page);
-    // SAFETY: a page of the engine's (1), which nobody else uses (2); the argument is what the visitor takes it for.
-    let visited = unsafe { walk::mimalloc_runtime_walk_page(page, Some(visitor::<V>), (&raw mut visit).cast()) };
-    visited.then_some(visit.blocks)
-}
-
-/// Copies words of memory of which some may never have been written.
-///
-/// # Safety
-/// 1. `from` lies at a multiple of a word's size, so many words behind it may be read, and nobody writes to them meanwhile.
-pub(crate) unsafe fn copy_words(from: NonNull<usize>, to: &mut [usize]) {
-    // SAFETY: so many words on both sides (1).
-    unsafe { walk::mimalloc_runtime_copy_words(from.as_ptr().cast(), to.as_mut_ptr(), to.len()) }
-}
-
 /// Whether a heap's memory can be tied to a NUMA node.
 pub(crate) fn heaps_have_numa_nodes() -> Result<(), Error> {
     if cfg!(engine = "v3") { Ok(()) } else { Err(unsupported("the NUMA node of a heap")) }
@@ -582,67 +399,4 @@ pub(crate) fn purge_arenas() {
     #[cfg(engine = "v2")]
     // Version 2 purges its arenas in a forced collect.
     collect_forced();
-}
-
-/// The engine's `pprof` profiler, attached to the process and not yet running. There is one for good: sampled blocks tell it
-/// of their end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PprofProfiler {
-    #[cfg(engine = "v3")]
-    profiler: NonNull<super::mi_profiler_t>,
-}
-
-// SAFETY: the engine calls its profiler from all threads.
-unsafe impl Send for PprofProfiler {}
-
-impl PprofProfiler {
-    /// Intervals are in bytes, bytes and seconds, 0 for none. `None` when memory has run out.
-    pub(crate) fn new(
-        path: &CStr,
-        sample_bytes: usize,
-        every_bytes: usize,
-        every_growth: usize,
-        every_seconds: usize,
-    ) -> Result<Option<PprofProfiler>, Error> {
-        #[cfg(engine = "v3")]
-        {
-            let profiler = unsafe {
-                // SAFETY: a string that ends with a zero.
-                super::mi_pprof_profiler_new(sample_bytes, path.as_ptr(), every_bytes, every_growth, every_seconds)
-            };
-            let Some(profiler) = NonNull::new(profiler) else { return Ok(None) };
-            // SAFETY: a profiler, which is never given back.
-            let attached = unsafe { super::mi_profile(profiler.as_ptr()) };
-            Ok(attached.then_some(PprofProfiler { profiler }))
-        }
-        #[cfg(engine = "v2")]
-        {
-            let _ = (path, sample_bytes, every_bytes, every_growth, every_seconds);
-            Err(unsupported("a heap profiler"))
-        }
-    }
-
-    pub(crate) fn start(self) {
-        #[cfg(engine = "v3")]
-        // SAFETY: a profiler, attached.
-        unsafe {
-            super::mi_profiler_start(self.profiler.as_ptr());
-        }
-    }
-
-    pub(crate) fn stop(self) {
-        #[cfg(engine = "v3")]
-        // SAFETY: as above.
-        unsafe {
-            super::mi_profiler_stop(self.profiler.as_ptr());
-        }
-    }
-
-    pub(crate) fn snapshot(self) {
-        #[cfg(engine = "v3")]
-        // SAFETY: as above.
-        unsafe {
-            super::mi_profiler_snapshot(self.profiler.as_ptr());
-        }
-    }
 }

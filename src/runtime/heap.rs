@@ -93,7 +93,8 @@ fn no_heap() -> Error {
 #[derive(Debug)]
 pub(crate) struct Heap {
     /// Invariant OBJECTS: every block in use here, but for those in the magazines, begins with the word of an object or of a
-    /// [mark], wherever code of the user's may run. No other thread frees any of them.
+    /// [mark], wherever code of the user's may run. No other thread frees any of them. A block begins at what was handed out, also where
+    /// the engine has words of its own before it.
     objects: Half,
     /// Everything else.
     blocks: Half,

@@ -4,8 +4,9 @@
 #[path = "traps/process.rs"]
 mod process;
 
+use mimalloc_runtime::cell::RefCell;
 use mimalloc_runtime::engine::{self, ProfilerSettings, SizeClass};
-use mimalloc_runtime::{Budget, ErrorKind, Mutator, Ref, Runtime, Stop, Tail, Tally, sys};
+use mimalloc_runtime::{Budget, ErrorKind, Mutator, Ref, Runtime, Stop, Stress, Tail, Tally, Trace, sys};
 
 use process::alone;
 
@@ -91,30 +92,187 @@ fn huge_objects_are_walked() {
     });
 }
 
-/// Blocks that the profiler samples begin with what it notes of them, so that objects cannot be told apart.
+/// Objects whose alignment is larger than that of blocks.
+#[derive(Trace)]
+#[repr(align(64))]
+struct Wide(Option<Ref<Node>>);
+
+#[derive(Trace)]
+#[repr(align(4096))]
+struct Aligned(#[trace(skip)] u8);
+
+/// What refers to others, also in cycles.
+#[derive(Trace)]
+struct Node {
+    text: Bytes,
+    next: RefCell<Option<Ref<Node>>>,
+}
+
+/// A heap with objects of all kinds.
+#[derive(Default)]
+struct World {
+    tails: Vec<Bytes>,
+    numbers: Vec<Ref<[u64; 30]>>,
+    wide: Vec<Ref<Wide>>,
+    aligned: Vec<Ref<Aligned>>,
+    turn: usize,
+}
+
+impl World {
+    /// Makes some objects, and drops as many of those that there are, in another order; but in `more` of 50 turns none.
+    fn turn(&mut self, mutator: &Mutator, more: usize) {
+        let turn = self.turn;
+        self.turn += 1;
+        let len = [1, 30, 300, 1_000, 1_100, 5_000, 9_000, 70_000][turn % 8] + turn % 5 * 16;
+        self.tails.push(bytes(mutator, len));
+        self.numbers.push(mutator.alloc([turn as u64; 30]).unwrap());
+        let node = |len| Node { text: bytes(mutator, len), next: RefCell::default() };
+        let [first, second] = [turn % 3_000, 10].map(|len| mutator.alloc(node(len)).unwrap());
+        first.next.replace(Some(second.clone()));
+        second.next.replace(Some(first.clone()));
+        self.wide.push(mutator.alloc(Wide(Some(first))).unwrap());
+        self.aligned.push(mutator.alloc(Aligned(1)).unwrap());
+        if turn % 50 == 0 {
+            let tail = self.tails.swap_remove(turn % self.tails.len());
+            self.tails.push(mutator.grow_tail(tail, 3 * len, |_| 2).unwrap());
+        }
+        if turn % 50 >= more {
+            self.tails.swap_remove(turn % self.tails.len());
+            self.numbers.swap_remove(turn % self.numbers.len());
+            self.wide.swap_remove(turn % self.wide.len());
+            self.aligned.swap_remove(turn % self.aligned.len());
+        }
+    }
+}
+
+/// All that goes through the whole heap finds what lives, whatever the engine has sampled.
+fn everything_is_found(mutator: &Mutator) {
+    let live = mutator.metrics().live.now;
+    for budget in [Budget::Unbounded, Budget::Units(1), Budget::Bytes(1_000)] {
+        assert_eq!(census(mutator, budget, || {}).0, live, "{budget:?}");
+    }
+    let verified = mutator.verify().unwrap();
+    assert!(verified.problems.is_empty(), "{:?}", verified.problems.first());
+    assert_eq!(verified.objects, live.objects);
+    assert_eq!(mutator.survey().leaks().unwrap().total, live);
+    let mut snapshot = Vec::new();
+    mutator.survey().write_heap_snapshot(&mut snapshot, &mut ()).unwrap();
+    let snapshot: serde_json::Value = serde_json::from_slice(&snapshot).unwrap();
+    // The root of all, what garbage cycles hang from, and what is dead.
+    assert_eq!(snapshot["snapshot"]["node_count"], live.objects + 3);
+}
+
+/// How many allocations were sampled so far.
+fn samples(mutator: &Mutator) -> i64 {
+    // Has the engine add up what was counted on this thread.
+    mutator.engine_stats().unwrap();
+    #[cfg(not(feature = "v2"))]
+    {
+        let mut stats = sys::mi_stats_t::new();
+        // SAFETY: statistics to fill.
+        assert!(unsafe { sys::mi_stats_get(&raw mut stats) });
+        stats.profile_samples.total
+    }
+    #[cfg(feature = "v2")]
+    0
+}
+
+/// Blocks that the profiler samples begin with what it notes of them. Here that is as many as the engine will sample, and the profiler comes
+/// and goes.
 #[test]
 #[cfg_attr(small_tests, ignore = "tools lose track of the blocks that the profiler samples")]
-fn sampled_objects_are_not_walked() {
+fn sampled_objects_are_walked() {
     alone(|| {
         let folder = std::env::temp_dir().join(format!("mimalloc-runtime-census-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let started = ProfilerSettings::new(folder.join("heap.text")).sample_bytes(4096).start();
+        let settings = ProfilerSettings::new(folder.join("heap.text")).sample_bytes(1);
         if V2 {
-            assert_eq!(started.unwrap_err().kind(), ErrorKind::Unsupported);
+            assert_eq!(settings.start().unwrap_err().kind(), ErrorKind::Unsupported);
             return;
         }
         let mutator = Runtime::new().unwrap().attach().unwrap();
-        // The engine looks whether there is a profiler only now and then.
-        let kept: Vec<_> = (0..200_000u64).map(|value| mutator.alloc([value; 30]).unwrap()).collect();
-        let mut census = mutator.census();
-        assert_eq!(census.step(Budget::Unbounded).unwrap_err().kind(), ErrorKind::Refused);
-        drop(census);
-        drop((kept, started.unwrap()));
-        // They are gone, and so are their pages.
-        mutator.release_memory();
-        let kept = mutator.alloc(1).unwrap();
-        assert_eq!(mutator.census().step(Budget::Unbounded), Ok(Stop::Done));
-        drop(kept);
+        let mut world = World::default();
+        let mut sampled = 0;
+        for round in 0..6 {
+            // In the first round there is none.
+            let profiler = (round % 3 > 0).then(|| settings.clone().start().unwrap());
+            for turn in 0..3_000 {
+                world.turn(&mutator, 10);
+                if turn % 1_500 == 700 {
+                    everything_is_found(&mutator);
+                }
+            }
+            let before = std::mem::replace(&mut sampled, samples(&mutator));
+            assert!(
+                if profiler.is_some() { sampled > before + 3_000 } else { sampled < before + 1_000 },
+                "{before}, {sampled}"
+            );
+            drop(profiler);
+            mutator.collect(Budget::Unbounded);
+            everything_is_found(&mutator);
+        }
+        // What lives throughout a census is found once in it, also when others come and go.
+        let profiler = settings.clone().start().unwrap();
+        let live = mutator.metrics().live.now.objects;
+        let mut others = World::default();
+        let (total, steps) = census(&mutator, Budget::Units(1_000), || others.turn(&mutator, 25));
+        assert!(total.objects >= live && steps > 5, "{total:?} of {live} in {steps}");
+        drop(others);
+        mutator.collect(Budget::Unbounded);
+        everything_is_found(&mutator);
+        // An object that is being made is none.
+        let live = mutator.metrics().live.now.objects;
+        let made = mutator.alloc_tail((), 10_000, |index| {
+            if index % 5_000 == 0 {
+                assert_eq!(census(&mutator, Budget::Unbounded, || {}).0.objects, live);
+            }
+            0u8
+        });
+        drop(made.unwrap());
+        assert!(live > 10_000, "{live}");
+        world = World::default();
+        mutator.collect(Budget::Unbounded);
+        assert_eq!(mutator.metrics().live.now, Tally::default());
+        everything_is_found(&mutator);
+        // It may end with all of them as soon as nothing outside refers to any.
+        world.turn(&mutator, 50);
+        let node = world.wide.pop().unwrap().0.clone();
+        drop(world);
+        mutator.collect(Budget::Unbounded);
+        let error = mutator.destroy(0).unwrap_err();
+        assert_eq!(error.error.kind(), ErrorKind::InUse);
+        drop(node);
+        let destroyed = error.mutator.destroy(0).unwrap();
+        assert_eq!(destroyed.live.objects, 4, "a cycle of two nodes, and their texts");
+        drop(profiler);
+        std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+/// Under stress the counts are compared with the heap all the time; for a sample the engine takes more than is counted.
+#[test]
+#[cfg_attr(small_tests, ignore = "tools lose track of the blocks that the profiler samples")]
+fn sampled_objects_are_as_many_as_are_counted() {
+    alone(|| {
+        if V2 {
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("mimalloc-runtime-stress-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let profiler = ProfilerSettings::new(folder.join("heap.text")).sample_bytes(1).start().unwrap();
+        let mutator = Runtime::new().unwrap().attaching().stress(Some(Stress::new())).attach().unwrap();
+        let mut world = World::default();
+        for _ in 0..5_000 {
+            world.turn(&mutator, 2);
+            mutator.poll(1).unwrap();
+        }
+        let sampled = samples(&mutator);
+        assert!(sampled > 3_000, "{sampled}");
+        drop(world);
+        mutator.collect(Budget::Unbounded);
+        mutator.safepoint();
+        assert_eq!(mutator.in_use(), 0);
+        drop(profiler);
         std::fs::remove_dir_all(&folder).unwrap();
     });
 }

@@ -11,13 +11,17 @@
 #include "heap_walk.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #if MI_MALLOC_VERSION >= 30000
 
+#include "mimalloc/alloc/free.h"
 #include "mimalloc/alloc/page.h"
 #include "mimalloc/heap/theap.h"
 #include "mimalloc/heap/page-map.h"
 #include "mimalloc/heap/init.h"
+#include "mimalloc/profile/sample-guarded.h"
+#include "mimalloc/profile/sample-profile.h"
 #include "arena/arena.h" /* of src/, beside include/ */
 
 /* The engine has it in arena-page.c and declares it nowhere. */
@@ -112,11 +116,122 @@ static bool is_read_right(mi_page_t* page) {
 
 mi_theap_t* mimalloc_runtime_placeholder(void) { return &_mi_theap_empty_wrong; }
 
+/* A block that the profiler has sampled begins with words of the engine's own, and what was handed out lies behind them:
+
+     MI_BLOCK_TAG_PROFILED | bytes of the data | the data ... | a word to spare | up to a multiple of 16 | what was handed out
+
+   So _mi_theap_malloc_profiled() in the engine's sample-profile.c has it, and no header. The page says that it has had such a block
+   since it was empty last; others in it may be as they always are. */
+
+#define UNKNOWN SIZE_MAX
+
+/* How many bytes of the engine's own a sampled block of so many bytes begins with. UNKNOWN if it is none, or cannot be one. */
+static size_t bytes_of_sample(const mi_block_t* block, size_t size) {
+  if (block->next != MI_BLOCK_TAG_PROFILED) return UNKNOWN;
+  if (size < sizeof(mi_block_t) + sizeof(mi_profiler_sample_data_t)) return UNKNOWN;
+  const size_t data = ((const mi_profiler_sample_data_t*)(block + 1))->user_data_size;
+  if (data == 0 || data > MI_PROFILE_SAMPLE_DATA_MAX_SIZE || data % sizeof(void*) != 0) return UNKNOWN;
+  const size_t bytes = mi_align_up(sizeof(mi_block_t) + sizeof(mi_profiler_sample_data_t) + data, MI_MAX_ALIGN_SIZE);
+  return size < bytes + sizeof(uint64_t) ? UNKNOWN : bytes;
+}
+
+/* What the engine has said of it. */
+enum { NOT_ASKED, AS_ABOVE, OTHERWISE };
+
+static _Atomic(uintptr_t) samples_are;
+
+static size_t mi_cdecl on_alloc(mi_profiler_t* profiler, mi_profiler_sample_data_t* data, void* p, size_t size, size_t rate,
+                                uint64_t since, mi_heap_t* heap) {
+  (void)profiler, (void)data, (void)p, (void)size, (void)rate, (void)since, (void)heap;
+  return 0; /* The rate stays. */
+}
+
+/* A profiler that has none keeps nothing with a sample. */
+static void mi_cdecl on_free(mi_profiler_t* profiler, mi_profiler_sample_data_t* data, void* p, mi_heap_t* heap) {
+  (void)profiler, (void)data, (void)p, (void)heap;
+}
+
+/* Has the engine sample a block of this heap, with so many bytes of data, and looks what it hands out. */
+static uintptr_t ask(mi_heap_t* heap, size_t data) {
+  mi_theap_t* const theap = mi_heap_theap(heap);
+  if (theap == NULL || theap == &_mi_theap_empty_wrong) return NOT_ASKED;
+  mi_profiler_t profiler;
+  memset(&profiler, 0, sizeof(profiler));
+  profiler.sample_data_size = data;
+  profiler.initial_sample_rate = 1;
+  profiler.on_alloc = &on_alloc;
+  profiler.on_free = &on_free;
+  /* Not that of the process, which the heap may have from the start, and which another thread may be about to give it. */
+  if (!mi_heap_profile(heap, NULL) || !mi_heap_profile(heap, &profiler)) return NOT_ASKED;
+  mi_profiler_start(&profiler);
+  uintptr_t answer = NOT_ASKED;
+  void* const p = _mi_theap_malloc_profiled(theap, MI_MAX_ALIGN_SIZE + MI_PADDING_SIZE, MI_MAX_ALIGN_SIZE, false, NULL);
+  if (p != NULL) {
+    mi_page_t* const page = _mi_safe_ptr_page(p);
+    const mi_block_t* const block = _mi_page_ptr_unalign(page, p);
+    const size_t before = (size_t)((const uint8_t*)p - (const uint8_t*)block);
+    answer = mi_page_has_interior_pointers(page) && bytes_of_sample(block, mi_page_usable_block_size(page)) == before
+                 ? AS_ABOVE : OTHERWISE;
+    /* It goes with the heap: a tool that watches the engine is told of no sample, and would complain of its free. */
+  }
+  mi_heap_profile(heap, NULL);
+  return answer;
+}
+
+/* Asks the engine once, in a heap that goes again: not when a walk comes across a sample, as there may be no memory then. */
+static void ask_for_samples(void) {
+  if (mi_atomic_load_relaxed(&samples_are) != NOT_ASKED) return;
+  mi_heap_t* const heap = mi_heap_new();
+  if (heap == NULL) return;
+  /* What the engine's own profiler has, and a size that needs no bytes for the alignment. */
+  uintptr_t answer = ask(heap, 2 * sizeof(void*));
+  if (answer == AS_ABOVE) { answer = ask(heap, 3 * sizeof(void*)); }
+  mi_heap_destroy(heap);
+  /* Another thread may have asked too, and have had the memory. */
+  if (answer != NOT_ASKED) { mi_atomic_store_relaxed(&samples_are, answer); }
+}
+
+/* Whether an object or a mark can begin so: with the key of a type, which is never 0, in the uppermost bits (TypeKey in kind.rs). The
+   tags that the engine puts there, 0, 1 and all ones, are nothing of the kind. */
+static bool is_word_of_object(const void* at) {
+  uint64_t word;
+  memcpy(&word, at, sizeof(word));
+  return word >> 48 != 0 && word != UINT64_MAX;
+}
+
+/* How many bytes of the engine's own a block of so many bytes begins with. UNKNOWN if the engine has aligned it, if it has a guard page,
+   or if no object follows where one should. */
+static size_t bytes_before(const mi_block_t* block, size_t size) {
+  if (is_word_of_object(block)) return 0;
+  if (mi_atomic_load_relaxed(&samples_are) != AS_ABOVE) return UNKNOWN;
+  const size_t before = bytes_of_sample(block, size);
+  return before != UNKNOWN && is_word_of_object((const uint8_t*)block + before) ? before : UNKNOWN;
+}
+
+static bool mi_cdecl is_known(const mi_heap_t* heap, const mi_heap_area_t* area, void* block, size_t size, void* arg) {
+  (void)heap;
+  (void)area;
+  (void)arg;
+  return bytes_before((const mi_block_t*)block, size) != UNKNOWN;
+}
+
+typedef struct to_visit_s {
+  mi_block_visit_fun* visitor;
+  void* arg;
+} to_visit_t;
+
+static bool mi_cdecl visit_handed_out(const mi_heap_t* heap, const mi_heap_area_t* area, void* block, size_t size, void* arg) {
+  const to_visit_t* const visit = (const to_visit_t*)arg;
+  const size_t before = bytes_before((const mi_block_t*)block, size);
+  return visit->visitor(heap, area, (uint8_t*)block + before, size - before, visit->arg);
+}
+
 bool mimalloc_runtime_walk_is_possible(mi_heap_t* heap, mimalloc_runtime_local_t* local, void* block) {
   if (!is_laid_out(local->pages)) return false;
   mi_page_t* const page = _mi_safe_ptr_page(block);
   if (page == NULL || mi_heap_of(block) != heap || page->heap != heap || page->theap != local) return false;
   if (!is_read_right(page) || !is_queued(local->pages, page)) return false;
+  ask_for_samples();
   if (local->page_count_os > local->page_count) return false;
   if (!mi_page_is_in_arena(page)) return true;
   mi_arena_t* const arena = page->memid.mem.arena.arena;
@@ -191,11 +306,19 @@ size_t mimalloc_runtime_walk_pages(mi_heap_t* heap, mimalloc_runtime_local_t* lo
 
 bool mimalloc_runtime_walk_page(void* p, mi_block_visit_fun* visitor, void* arg) {
   mi_page_t* const page = (mi_page_t*)p;
-  if (mi_page_has_interior_pointers(page)) return false;
   _mi_page_free_collect(page, true);
   mi_heap_area_t area;
   _mi_heap_area_init(&area, page);
-  return _mi_theap_area_visit_blocks(&area, page, visitor, arg);
+  if (!mi_page_has_interior_pointers(page)) return _mi_theap_area_visit_blocks(&area, page, visitor, arg);
+#if MI_PROFILE || MI_GUARDED
+  /* All are looked at before one is visited. */
+  if (!_mi_theap_area_visit_blocks(&area, page, &is_known, NULL)) return false;
+  to_visit_t visit = {visitor, arg};
+  return _mi_theap_area_visit_blocks(&area, page, &visit_handed_out, &visit);
+#else
+  /* Aligned blocks, which have no tag in this build. */
+  return false;
+#endif
 }
 
 #else

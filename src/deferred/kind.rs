@@ -117,10 +117,16 @@ pub unsafe trait Managed: Any {
 }
 
 /// The place of a type in the table; what a header stores.
+///
+/// Never 0: so the uppermost bits of a header are never all 0, and a walk through a heap tells it from the words that the engine
+/// begins some blocks with (`vendor/heap_walk.c`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TypeKey(u16);
 
 const TYPES: usize = 1 << 15;
+
+/// The place that stays free.
+const NO_TYPE: u16 = 0;
 
 /// A type in the table.
 struct Entry {
@@ -181,7 +187,7 @@ impl TypeKey {
     /// home in the table.
     ///
     /// # Panics
-    /// When a program uses more than 32,768 types of objects.
+    /// When a program uses more than 32,767 types of objects.
     #[inline(always)]
     pub fn of<T: Managed>() -> TypeKey {
         let id = TypeId::of::<T>();
@@ -292,6 +298,9 @@ fn find_or_add(id: TypeId, info: &TypeInfo, home: u16) -> TypeKey {
 fn find(id: TypeId, home: u16) -> Result<TypeKey, Option<u16>> {
     for distance in 0..TYPES {
         let place = ((home as usize + distance) % TYPES) as u16;
+        if place == NO_TYPE {
+            continue;
+        }
         match entry(place) {
             None => return Err(Some(place)),
             Some(entry) if entry.id == id => return Ok(TypeKey(place)),
@@ -333,5 +342,11 @@ mod tests {
         assert_ne!(second, third);
         assert_eq!(add::<1002>(home), second);
         assert!(third.info().name().contains("1003"));
+        // A home that no type may have, and one from which the search comes across it.
+        for key in [first, second, third, add::<1004>(NO_TYPE), add::<1005>(NO_TYPE)] {
+            assert_ne!(key.get(), NO_TYPE);
+        }
+        assert_ne!(add::<1004>(NO_TYPE), add::<1005>(NO_TYPE));
+        assert!(entry(NO_TYPE).is_none());
     }
 }

@@ -41,7 +41,7 @@ pub(crate) use kind::{Quick, some_type_has_residue};
 pub(crate) use list::Full;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, Word, addressable};
 pub(crate) use pacer::Pacer;
-pub(crate) use pending::{Large, Memory, Pending, Place, Route, Search};
+pub(crate) use pending::{Large, Memory, Pending, Place, Route, Search, Unwalkable};
 pub(crate) use reach::{Reach, Verdict, drop_residue, is_followed_in_place};
 pub(crate) use size::{SMALL, counted};
 pub(crate) use trace::{ATTACHED, Look};

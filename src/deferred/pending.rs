@@ -53,10 +53,17 @@ pub(crate) unsafe trait Memory {
     /// Visits the objects in a page, dead ones too, and says where the next one begins, `None` at the end, and how many blocks and pages
     /// were looked at: not more than in a page of 64 KiB. It may be called for it whatever was allocated and freed since. What is there throughout a walk is visited once.
     ///
+    /// # Errors
+    /// [`Unwalkable`]: there is something in the page that this crate does not know. Nothing in it was visited.
+    ///
     /// # Safety
     /// 1. [`can_be_walked`](Memory::can_be_walked), and no object is being freed just now.
     /// 2. `visit` neither allocates from here nor frees, and does not unwind.
-    unsafe fn walk_on(&self, from: Place, visit: &mut dyn FnMut(NonNull<Object>)) -> (Option<Place>, u64);
+    unsafe fn walk_on(
+        &self,
+        from: Place,
+        visit: &mut dyn FnMut(NonNull<Object>),
+    ) -> Result<(Option<Place>, u64), Unwalkable>;
 
     /// Frees a block of at most [`SMALL`](super::size::SMALL) bytes and of no larger alignment than all objects have, by the
     /// bytes that are [`counted`] for it.
@@ -69,6 +76,10 @@ pub(crate) unsafe trait Memory {
 /// Where a walk has come to; what the words say the [`Memory`] knows. The beginning is the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Place(pub(crate) [usize; 3]);
+
+/// A walk cannot go on.
+#[derive(Debug)]
+pub(crate) struct Unwalkable;
 
 /// What a drain does with large blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

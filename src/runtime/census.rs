@@ -99,8 +99,8 @@ impl Census<'_> {
     /// [`Stop::Busy`]: a collection of the mutator is running further up this call stack. Nothing was done.
     ///
     /// # Errors
-    /// - [`ErrorKind::Refused`] when the engine's [profiler](crate::engine::Profiler) has sampled objects that are to be counted.
-    /// - [`ErrorKind::EngineMismatch`] when the engine is built otherwise than this crate was told.
+    /// - [`ErrorKind::EngineMismatch`] when the engine is built otherwise than this crate was told, or puts something into blocks of objects
+    ///   that the crate does not know of. (What its [profiler](crate::engine::Profiler) notes of objects is known.)
     /// - [`ErrorKind::OutOfMemory`], as the table is Rust's own; then the count is lost.
     ///
     /// # Cost

@@ -128,7 +128,7 @@ impl Marks {
     /// What is in a block.
     ///
     /// # Safety
-    /// 1. `block` is a block in use of an objects' heap, and as OBJECTS has it.
+    /// 1. `block` is what was handed out of a block in use of an objects' heap, and as OBJECTS has it.
     #[inline(always)]
     pub(super) unsafe fn content(&self, block: NonNull<u8>) -> Content {
         let object = block.cast::<Object>();

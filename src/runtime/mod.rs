@@ -25,6 +25,8 @@ mod pressure;
 pub mod raw;
 mod reach;
 mod roster;
+#[cfg(all(test, engine = "v3"))]
+mod sampled_blocks;
 mod seqlock;
 mod setup;
 mod snapshot;

@@ -216,7 +216,7 @@ impl Survey<'_> {
     /// # Errors
     /// - [`ErrorKind::Busy`] in code that a collection of this mutator has called, such as a `Drop`.
     /// - [`ErrorKind::OutOfMemory`], as the graph is Rust's own.
-    /// - [`ErrorKind::Refused`], [`ErrorKind::EngineMismatch`], as for [`Census::step`](crate::Census::step).
+    /// - [`ErrorKind::EngineMismatch`], as for [`Census::step`](crate::Census::step).
     ///
     /// # Cost
     /// **Not bounded**: below a microsecond an object with two references, more where memory is far. `cargo run --release -p layers --

@@ -22,7 +22,8 @@ unsafe extern "C" {
 }
 
 unsafe extern "C" {
-    /// Whether the engine is built as the walk takes it to be, to judge by a block of the heap in use.
+    /// Whether the engine is built as the walk takes it to be, to judge by a block of the heap in use. The first call also has it sample
+    /// two blocks, in a heap of their own.
     ///
     /// `local` is what allocates for the heap on this thread, here and below.
     pub(crate) fn mimalloc_runtime_walk_is_possible(
@@ -44,10 +45,15 @@ unsafe extern "C" {
         found: *mut usize,
         most: usize,
     ) -> usize;
-    /// Calls `visitor` for each block of the page in use, with where it starts. False, and nothing is visited, when some may begin
-    /// with something of the engine's own: it samples for a profiler, or puts guard pages behind blocks, or aligns them.
+    /// Calls `visitor` for each block of the page in use, with what was handed out of it, and the bytes from there to its end. That is
+    /// where the block starts, and all that its user has of it ([`mi_heap_area_t::block_size`](super::mi_heap_area_t)); but a block that
+    /// a profiler has sampled begins with words of the engine's own.
     ///
-    /// No other thread frees into the page meanwhile, nor does the visitor.
+    /// False, and nothing is visited, when a block begins with words of the engine's otherwise: it puts guard pages behind blocks, or
+    /// aligns them, or notes a sample in another way than is known.
+    ///
+    /// What was handed out begins with 8 bytes, of which the upper 16 bits are not all 0, and not all bits are 1. No other thread frees
+    /// into the page meanwhile, nor does the visitor.
     pub(crate) fn mimalloc_runtime_walk_page(
         page: *mut c_void,
         visitor: Option<mi_block_visit_fun>,

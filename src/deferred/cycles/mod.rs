@@ -209,6 +209,8 @@ pub(crate) struct Cycles {
     owed: Cell<u64>,
     /// Since this walk began some were found that it may have passed; where there is no walk, that the phase has passed.
     again: Cell<bool>,
+    /// Some cannot be found, and there are no trials any more.
+    is_lost: Cell<bool>,
     /// Nothing of the phase has been done.
     fresh: Cell<bool>,
     /// Objects on each list, at most. `usize::MAX` if the objects cannot be walked.
@@ -261,6 +263,7 @@ impl Cycles {
             page: RefCell::new(page),
             owed: Cell::new(0),
             again: Cell::new(false),
+            is_lost: Cell::new(false),
             fresh: Cell::new(false),
             room: Cell::new(usize::MAX),
             hand: Cell::new(None),
@@ -283,9 +286,17 @@ impl Cycles {
         self.trials.get()
     }
 
-    /// How many candidates there are.
+    /// How many candidates there are to be tried.
     pub(crate) fn candidates(&self) -> usize {
+        if self.is_lost.get() {
+            return 0;
+        }
         self.candidates.len() + self.waiting.borrow().len() + self.unlisted.get() as usize
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.get()
     }
 
     /// Those of them for which there is room.
@@ -330,7 +341,7 @@ impl Cycles {
                 }
             };
             // SAFETY: 1; no collection is running.
-            (place, _) = unsafe { memory.walk_on(from, visit) };
+            place = unsafe { memory.walk_on(from, visit) }.ok().and_then(|(next, _)| next);
         }
     }
 

@@ -203,10 +203,23 @@ impl Cycles {
             }
         };
         // SAFETY: 1; nothing is in the hand of a collection.
-        let (next, looks) = unsafe { memory.walk_on(place, visit) };
+        let Ok((next, looks)) = (unsafe { memory.walk_on(place, visit) }) else {
+            drop(page);
+            return self.give_up_for_good();
+        };
         self.walk.set(next);
         meter.searched(1);
         self.owed.set(looks / LOOKS_PER_UNIT);
+    }
+
+    /// Members cannot be found any more: the engine is not as this crate knows it. Nothing is looked for from now on, as nobody could tell these from
+    /// members of another trial; what is garbage of them, and what was found so already, leaks.
+    #[cold]
+    fn give_up_for_good(&self) {
+        self.is_lost.set(true);
+        self.count(|trials| trials.given_up += 1);
+        self.verifying.set(false);
+        self.end(Phase::Idle);
     }
 
     /// The next member on the list, from the first; or, if not all are listed, the last that was found and not dealt with.

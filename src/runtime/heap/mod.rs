@@ -10,7 +10,7 @@ mod remote_free;
 
 use core::ptr::NonNull;
 
-use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place};
+use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place, Unwalkable};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::fallible;
@@ -94,7 +94,8 @@ fn no_heap() -> Error {
 #[derive(Debug)]
 pub(crate) struct Heap {
     /// Invariant OBJECTS: every block in use here, but for those in the magazines, begins with the word of an object or of a
-    /// [mark], wherever code of the user's may run. No other thread frees any of them.
+    /// [mark], wherever code of the user's may run. No other thread frees any of them. A block begins at what was handed out, also where
+    /// the engine has words of its own before it.
     objects: Half,
     /// Everything else.
     blocks: Half,
@@ -368,7 +369,11 @@ unsafe impl Memory for Heap {
         self.can_walk
     }
 
-    unsafe fn walk_on(&self, from: Place, visit: &mut dyn FnMut(NonNull<Object>)) -> (Option<Place>, u64) {
+    unsafe fn walk_on(
+        &self,
+        from: Place,
+        visit: &mut dyn FnMut(NonNull<Object>),
+    ) -> Result<(Option<Place>, u64), Unwalkable> {
         // SAFETY: handed on (1, 2).
         unsafe { walk::walk_on(self, from, visit) }
     }

@@ -191,7 +191,7 @@ impl State {
     /// As [`visit_objects`](State::visit_objects), which has been through all of them before.
     fn visit_again(&self, visit: impl FnMut(NonNull<Object>)) {
         let again = self.visit_objects(visit);
-        debug_assert!(again.is_ok(), "nothing was allocated since, or sampled");
+        debug_assert!(again.is_ok(), "nothing was allocated since");
     }
 
     /// Has an object give up what is not in this heap. True if there was anything besides references.

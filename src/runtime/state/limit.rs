@@ -2,7 +2,7 @@
 //!
 //! Invariant LIMIT: with a limit, the bytes that are counted for blocks in use and for blocks kept at hand do not exceed it,
 //! from one allocation to the next; and the counts are never below what the engine has in use of the mutator's blocks. (What earlier
-//! mutators of a pooled heap have left in it is in no count.) The allocation path does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
+//! mutators of a pooled heap have left in it is in no count; nor is what the engine's profiler takes for its samples.) The allocation path does not look at the limit: the clock's grant ends where it could be passed ([`State::room`]), and the poll that follows
 //! decides before any memory is taken.
 
 use core::cell::Cell;

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use super::mi_heap_t;
 #[cfg(engine = "v3")]
 use super::walk;
-pub(crate) use pages::{FoundPage, WalkPlace, copy_words, walk_is_possible, walk_page, walk_pages};
+pub(crate) use pages::{FoundBlock, FoundPage, WalkPlace, copy_words, walk_is_possible, walk_page, walk_pages};
 pub(crate) use profiler::PprofProfiler;
 
 /// What allocates on the calling thread: on version 2 the heap itself.

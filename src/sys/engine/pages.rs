@@ -66,35 +66,48 @@ pub(crate) unsafe fn walk_pages<'a>(
     &found[..count]
 }
 
-/// Calls `visit` with where each block of the page in use starts. `None`, and nothing is visited, when some may begin with something
-/// of the engine's own; otherwise how many there were.
+/// A block in use that a walk passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundBlock {
+    /// What was handed out, and `mi_free` takes.
+    pub(crate) pointer: NonNull<u8>,
+    /// Bytes of the engine's own that lie before it in the block: none, unless a profiler has sampled it.
+    pub(crate) before: usize,
+}
+
+/// Calls `visit` with each block of the page in use. `None`, and nothing is visited, when the engine has put something into a block that
+/// is not known; otherwise how many there were.
 ///
 /// # Safety
 /// 1. The page was found by [`walk_pages`] on this thread, and nothing was allocated from its heap or freed into it since.
 /// 2. No other thread frees into it meanwhile, nor does `visit`, which does not unwind either.
-pub(crate) unsafe fn walk_page<V: FnMut(NonNull<u8>)>(page: FoundPage, visit: &mut V) -> Option<u64> {
+/// 3. What was handed out of each block in use begins with the word of an object or of a mark.
+pub(crate) unsafe fn walk_page<V: FnMut(FoundBlock)>(page: FoundPage, visit: &mut V) -> Option<u64> {
     struct Visit<'a, V> {
         visit: &'a mut V,
         blocks: u64,
     }
-    unsafe extern "C" fn visitor<V: FnMut(NonNull<u8>)>(
+    unsafe extern "C" fn visitor<V: FnMut(FoundBlock)>(
         _: *const mi_heap_t,
-        _: *const mi_heap_area_t,
-        block: *mut c_void,
-        _: usize,
+        area: *const mi_heap_area_t,
+        pointer: *mut c_void,
+        size: usize,
         visit: *mut c_void,
     ) -> bool {
         // SAFETY: what `walk_page` passes below.
         let visit = unsafe { &mut *visit.cast::<Visit<'_, V>>() };
         visit.blocks += 1;
-        if let Some(block) = NonNull::new(block.cast()) {
-            (visit.visit)(block);
+        if let Some(pointer) = NonNull::new(pointer.cast()) {
+            // SAFETY: the page's, for as long as this call.
+            let whole = unsafe { (*area).block_size };
+            (visit.visit)(FoundBlock { pointer, before: whole - size });
         }
         true
     }
     let mut visit = Visit { visit, blocks: 0 };
     let page = core::ptr::with_exposed_provenance_mut(page.page);
-    // SAFETY: a page of the engine's (1), which nobody else uses (2); the argument is what the visitor takes it for.
+    // SAFETY: a page of the engine's (1), which nobody else uses (2), with words that have the key of a type (3); the argument is what the
+    // visitor takes it for.
     let visited = unsafe { walk::mimalloc_runtime_walk_page(page, Some(visitor::<V>), (&raw mut visit).cast()) };
     visited.then_some(visit.blocks)
 }

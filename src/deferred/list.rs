@@ -27,19 +27,30 @@ impl List {
     }
 
     /// Adds an object at the end, if there are fewer than `most`.
+    #[inline(always)]
     pub(super) fn push(&mut self, object: NonNull<Object>, most: usize) -> Result<(), Full> {
         if self.len >= most {
             return Err(Full);
         }
-        if self.len == self.chunks.len() * CHUNK {
-            let mut chunk = Vec::new();
-            // Of nobody's allocation: how much a program is charged does not depend on searches.
-            aside(|| chunk.try_reserve_exact(CHUNK)).map_err(|_| Full)?;
-            aside(|| self.chunks.try_reserve(1)).map_err(|_| Full)?;
-            self.chunks.push(chunk);
+        match self.chunks.last_mut() {
+            // Those before it are full.
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(object),
+            _ => self.push_chunk(object)?,
         }
-        self.chunks[self.len / CHUNK].push(object);
         self.len += 1;
+        Ok(())
+    }
+
+    /// Adds a chunk with one object.
+    #[cold]
+    #[inline(never)]
+    fn push_chunk(&mut self, object: NonNull<Object>) -> Result<(), Full> {
+        let mut chunk = Vec::new();
+        // Of nobody's allocation: how much a program is charged does not depend on searches.
+        aside(|| chunk.try_reserve_exact(CHUNK)).map_err(|_| Full)?;
+        aside(|| self.chunks.try_reserve(1)).map_err(|_| Full)?;
+        chunk.push(object);
+        self.chunks.push(chunk);
         Ok(())
     }
 
@@ -51,6 +62,7 @@ impl List {
         Some(object)
     }
 
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> NonNull<Object> {
         self.chunks[index / CHUNK][index % CHUNK]
     }

@@ -35,6 +35,8 @@ pub(super) struct Pace {
     before: Cell<Trials>,
     /// The members of the last trial, and how many of them were freed by it.
     found: Cell<(u64, u64)>,
+    /// Bytes from the last trial to the next, without patience.
+    gap: Cell<u64>,
     /// Whether there has been a probe since the last trial.
     probed: Cell<bool>,
     /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
@@ -63,17 +65,18 @@ impl Pace {
             units: Cell::new(0),
             before: Cell::default(),
             found: Cell::default(),
+            gap: Cell::new(Pace::LEAST),
             probed: Cell::new(false),
             dead: Cell::new(0),
         }
     }
 
-    /// Bytes from one trial to the next, without patience.
-    fn gap(&self) -> u64 {
+    /// Reckons the gap, which is asked for more often than it changes.
+    fn set_gap(&self) {
         let (members, freed) = self.found.get();
         // Units are alike for both. Members and units are both as many as there are objects: their product may not fit.
         let in_use = u128::from(self.units.get()) * u128::from(members - freed + 1) / u128::from(members + 1);
-        (in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST)
+        self.gap.set((in_use as u64).saturating_mul(Pace::BYTES_PER_UNIT).max(Pace::LEAST));
     }
 
     /// So many bytes were allocated while a trial is under way.
@@ -90,6 +93,7 @@ impl Pace {
     /// So many units were worked off, in a search of whatever kind but a probe. Also those of a trial that has just ended.
     pub(super) fn spent(&self, units: u64) {
         self.units.set(self.units.get() + units);
+        self.set_gap();
     }
 
     /// An object has died of those that wait for a trial, or is found dead by the one that it waited for.
@@ -101,7 +105,7 @@ impl Pace {
     pub(super) fn wait(&self, bytes: u64) -> Option<Kind> {
         let since = self.since.get().saturating_add(bytes);
         self.since.set(since);
-        let gap = self.gap();
+        let gap = self.gap.get();
         let patience = if is_fruitful(self.found.get().0, self.dead.get()) { 1 } else { self.patience.get() };
         if since >= gap.saturating_mul(patience) {
             Some(Kind::Trial)
@@ -137,6 +141,7 @@ impl Pace {
                 let longer = (self.patience.get() * 2).min(Pace::MOST_PATIENCE);
                 self.patience.set(if is_fruitful(members, freed) { 1 } else { longer });
                 self.found.set((members, freed));
+                self.set_gap();
                 self.probed.set(false);
                 self.since.set(0);
             }

@@ -117,11 +117,13 @@ impl Cycles {
                         self.unwatched.set(false);
                         self.fresh.set(false);
                     }
-                    self.mark(pending, memory, meter);
+                    while self.mark(pending, memory, meter) && self.is_listed() && meter.admits() {}
                 }
-                Phase::Scan => self.scan(pending, memory, meter),
-                // SAFETY: 1.
-                Phase::Sweep { next } => unsafe { self.sweep(pending, memory, meter, next) },
+                Phase::Scan => while self.scan(pending, memory, meter) && self.is_listed() && meter.admits() {},
+                Phase::Sweep { next } => {
+                    // SAFETY: 1.
+                    while unsafe { self.sweep(pending, memory, meter, next) } && self.is_listed() && meter.admits() {}
+                }
                 Phase::Trim { next } => {
                     meter.searched(1);
                     if self.members.borrow_mut().trim(self.kept.get()) {
@@ -155,6 +157,12 @@ impl Cycles {
     /// Whether there may be members besides those on the lists.
     pub(super) fn walks_on(&self) -> bool {
         self.walk.get().is_some()
+    }
+
+    /// Whether all members are on the list.
+    #[inline(always)]
+    fn is_listed(&self) -> bool {
+        !self.wide.get()
     }
 
     /// Whether nothing is left to be done of what a phase has found.
@@ -223,6 +231,7 @@ impl Cycles {
     }
 
     /// The next member on the list, from the first; or, if not all are listed, the last that was found and not dealt with.
+    #[inline(always)]
     pub(super) fn next_listed(&self) -> Option<NonNull<Object>> {
         let at = self.at.get();
         let mut members = self.members.borrow_mut();
@@ -387,33 +396,36 @@ impl Cycles {
         self.cursor.set(cursor);
         if !cut {
             self.put_down();
-            // SAFETY: by MEMBERS not freed.
-            for attachment in unsafe { pending.attachments().of(object) }.into_iter().flatten() {
-                // SAFETY: alive by HOSTS.
-                unsafe { look.reference(attachment, ATTACHED) }
+            // Hardly any has some.
+            if header.word().hosts() {
+                // SAFETY: by MEMBERS not freed.
+                for attachment in unsafe { pending.attachments().of(object) }.into_iter().flatten() {
+                    // SAFETY: alive by HOSTS.
+                    unsafe { look.reference(attachment, ATTACHED) }
+                }
             }
         }
         !cut
     }
 
-    /// Counts the references of one member, or some of them.
-    fn mark<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+    /// Counts the references of one member, or some of them. True if there is more to be done.
+    #[inline(always)]
+    fn mark<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) -> bool {
         let Some(object) = self.next_member(meter) else {
             if self.walks_on() {
                 // The one in hand was the last of its page, and is not grey any more.
-                return;
+            } else if self.again.take() {
+                self.begin_walk();
+            } else {
+                self.enter_phase(Phase::Scan);
+                self.found_in_use.set(0);
             }
-            if self.again.take() {
-                return self.begin_walk();
-            }
-            self.enter_phase(Phase::Scan);
-            self.found_in_use.set(0);
-            return;
+            return false;
         };
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
         if !is_grey(header.word()) {
-            return;
+            return true;
         }
         let mut look = Marking {
             cycles: self,
@@ -434,7 +446,9 @@ impl Cycles {
         }
         if failed || is_too_much {
             self.fail();
+            return false;
         }
+        true
     }
 
     pub(super) fn inner(&self, object: NonNull<Object>, word: Word) -> u32 {
@@ -462,8 +476,9 @@ impl Cycles {
         if is_true && word.is_armed() { word.unbuffered() } else { word }
     }
 
-    /// Looks at one member: whether it is in use; or follows the references of one that is.
-    fn scan<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
+    /// Looks at one member: whether it is in use; or follows the references of one that is. True if there is more to be done.
+    #[inline(always)]
+    fn scan<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) -> bool {
         let mut in_use = self.in_use.borrow_mut();
         let object = match self.hand.get() {
             Some(object) => object,
@@ -475,14 +490,15 @@ impl Cycles {
                 None => {
                     let Some(object) = self.next_listed() else {
                         drop(in_use);
-                        return self.after_scan();
+                        self.after_scan();
+                        return false;
                     };
                     meter.searched(1);
                     // SAFETY: by MEMBERS not freed.
                     let header = unsafe { header(object) };
                     let word = header.word();
                     if !is_grey(word) || !self.is_in_use(object, word) {
-                        return;
+                        return true;
                     }
                     header.set_word(self.found_in_use(word));
                     object
@@ -492,7 +508,8 @@ impl Cycles {
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
         if !is_grey(header.word()) {
-            return self.put_down();
+            self.put_down();
+            return true;
         }
         let mut look =
             Scanning { cycles: self, in_use: &mut in_use, foreign: Foreign::among(pending, memory), busy: false };
@@ -504,6 +521,7 @@ impl Cycles {
             let word = header.word().with_colour(Colour::Black);
             header.set_word(if self.is_probing() { word } else { word.older() });
         }
+        true
     }
 
     fn after_scan(&self) {
@@ -537,16 +555,18 @@ impl Cycles {
         self.enter_phase(Phase::Sweep { next });
     }
 
-    /// One member.
+    /// One member. True if there is more to be done.
     ///
     /// # Safety
     /// 1. As for `advance`.
-    unsafe fn sweep<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter, next: Next) {
+    #[inline(always)]
+    unsafe fn sweep<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter, next: Next) -> bool {
         let Some(object) = self.next_listed() else {
-            if self.wide.get() {
-                return self.after_walk(pending, next);
+            match self.wide.get() {
+                true => self.after_walk(pending, next),
+                false => self.phase.set(Phase::Trim { next }),
             }
-            return self.phase.set(Phase::Trim { next });
+            return false;
         };
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
@@ -562,10 +582,11 @@ impl Cycles {
             }
             let word = if next == Next::Recount { word.with_inner(0) } else { word };
             header.set_word(word.armed());
-            return;
+        } else {
+            // SAFETY: 1; it is not kept.
+            unsafe { self.dismiss(pending, memory, object, meter) }
         }
-        // SAFETY: 1; it is not kept.
-        unsafe { self.dismiss(pending, memory, object, meter) }
+        true
     }
 
     /// All members have been found by a walk.

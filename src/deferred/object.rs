@@ -309,6 +309,12 @@ impl Word {
         Word(self.0 & !WAITS)
     }
 
+    /// Whether it lives, and no trial has anything to do with it.
+    #[inline(always)]
+    pub(crate) const fn is_in_no_trial(self) -> bool {
+        self.0 & (DEAD | COLOUR) == 0
+    }
+
     /// Whether it is a member of the trial that is under way, or will be taken apart with others of one; not if it is one of the next.
     #[inline(always)]
     pub(crate) fn is_member(self) -> bool {

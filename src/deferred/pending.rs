@@ -24,7 +24,7 @@ pub(super) const WHOLE: usize = 8;
 /// slots as the budget has left and resumed there.
 ///
 /// A search for garbage cycles among more objects than its lists take walks through the heap. There it looks at the headers in a page at once, 4,096 at most, for
-/// one unit, and does as many units of nothing as these are worth, one for eight of them, before it looks at the next.
+/// one unit, and then does as many units of nothing as these are worth, one for two of them, before anything else.
 pub const SLACK_UNITS: u64 = WHOLE as u64;
 
 /// Where objects' memory comes from. The drain's only way to the outside.
@@ -62,7 +62,7 @@ pub(crate) unsafe trait Memory {
     unsafe fn walk_on(
         &self,
         from: Place,
-        visit: &mut dyn FnMut(NonNull<Object>),
+        visit: impl FnMut(NonNull<Object>),
     ) -> Result<(Option<Place>, u64), Unwalkable>;
 
     /// Frees a block of at most [`SMALL`](super::size::SMALL) bytes and of no larger alignment than all objects have, by the

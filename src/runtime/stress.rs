@@ -12,7 +12,7 @@ use super::{Attach, Metrics, Mutator};
 ///   whatever the pacing says, so that an object is taken apart in as many pieces as can be, with the program running in between;
 /// - each [`poll`](Mutator::poll) is a [`safepoint`](Mutator::safepoint), and each safepoint does a step of one unit of the search for
 ///   garbage cycles. A trial begins as soon as the one before has ended and there is a candidate, and its lists have hardly any room, so that it
-///   finds what it looks at by walking through the heap. Cycles through the cells of the
+///   finds what it looks at by walking through the heap, at no cost in units. Cycles through the cells of the
 ///   standard library are not found in such steps, which are too small for them ([`cell`](crate::cell)), but by
 ///   [`collect`](Mutator::collect);
 /// - memory is filled with [`Stress::POISON`] when it is freed: that of objects and raw blocks, also by other threads. No block is kept

@@ -127,7 +127,7 @@ fn otherwise_laid_out() -> Error {
 pub(super) unsafe fn walk_on(
     heap: &Heap,
     from: Place,
-    visit: &mut dyn FnMut(NonNull<Object>),
+    mut visit: impl FnMut(NonNull<Object>),
 ) -> Result<(Option<Place>, u64), Unwalkable> {
     let mut walk = Walk { place: WalkPlace::at(from.0), marks: Marks::new() };
     let mut room = [FoundPage::default()];
@@ -151,7 +151,8 @@ pub(super) unsafe fn walk_on(
     };
     let blocks = pass().map_err(|_| Unwalkable)?;
     let next = (!walk.place.is_end()).then(|| Place(walk.place.words()));
-    Ok((next, (LOOKS - looks) as u64 + blocks))
+    // To look for pages is a load for each 4 MiB.
+    Ok((next, ((LOOKS - looks) / 16) as u64 + blocks))
 }
 
 impl State {

@@ -153,7 +153,7 @@ fn chain(mutator: &Mutator, length: usize, both_ways: bool) -> (Ref<Link>, Ref<L
 }
 
 /// What a garbage object costs besides its two slots and its free, all passes of a trial together.
-const SEARCH_UNITS: u64 = 18;
+const SEARCH_UNITS: u64 = 22;
 
 #[test]
 fn a_ring_of_ten_million() {

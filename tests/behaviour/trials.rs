@@ -346,7 +346,7 @@ fn a_structure_that_is_suspected_for_long_does_not_let_garbage_come_together() {
 fn a_structure_that_grows_is_hardly_searched() {
     let mutator = attach();
     // Probes come where there is much.
-    let length = if SCALE == 1 { 1_300_000 } else { 600_000 };
+    let length = if SCALE == 1 { 2_500_000 } else { 600_000 };
     let mut list = link(&mutator);
     for _ in 0..length {
         let head = link(&mutator);

@@ -27,8 +27,8 @@
 //! by, and if it has passed there is another walk. Room for those of a page is there from the beginning, so that a trial gets on without any memory: only members
 //! with more references from within than a header holds need some, and count as in use if there is none. When few enough are left, they are listed again.
 //!
-//! A page is looked at in one go: 4,096 headers at most. Eight of them count for a unit, and they are paid for before the next page is looked
-//! at.
+//! A page is looked at in one go: 4,096 headers at most. Two of them count for a unit, and they are paid for before anything else is
+//! done.
 //!
 //! # Why it is right while the program runs
 //! Steps 1 to 4 are a guess: the program changes references between steps, and a reference that moves may be counted
@@ -104,7 +104,13 @@ const LEAST_ROOM: usize = 1 << 16;
 const MOST_IN_PAGE: usize = 1 << 12;
 
 /// Blocks in a walk, at which it looks to find members, that count for a unit.
-const LOOKS_PER_UNIT: u64 = 8;
+const LOOKS_PER_UNIT: u64 = 2;
+
+/// What it takes to find a page and what is free in it: 1 to 2 us.
+const UNITS_PER_PAGE: u64 = 32;
+
+/// Members, in the memory of which nothing else is left, that go with it for a unit: the system may take that back, which takes 20 us for 4,096.
+const TRIMMED_PER_UNIT: usize = 4;
 
 /// The members with which a probe is given up.
 const MOST_PROBED: usize = 1024;
@@ -205,7 +211,7 @@ pub(crate) struct Cycles {
     wide: Cell<bool>,
     walk: Cell<Option<Place>>,
     page: RefCell<Vec<NonNull<Object>>>,
-    /// Units that the last page has cost and that are not paid yet.
+    /// Units that the last page has cost, or the last chunk of a list, and that are not paid yet.
     owed: Cell<u64>,
     /// Since this walk began some were found that it may have passed; where there is no walk, that the phase has passed.
     again: Cell<bool>,
@@ -213,6 +219,8 @@ pub(crate) struct Cycles {
     is_lost: Cell<bool>,
     /// Nothing of the phase has been done.
     fresh: Cell<bool>,
+    /// Walks are not paid for: under stress each step is one unit, and all of them are to be reached.
+    is_stressed: Cell<bool>,
     /// Objects on each list, at most. `usize::MAX` if the objects cannot be walked.
     room: Cell<usize>,
     /// The member whose references are being followed, and how many have been.
@@ -265,6 +273,7 @@ impl Cycles {
             again: Cell::new(false),
             is_lost: Cell::new(false),
             fresh: Cell::new(false),
+            is_stressed: Cell::new(false),
             room: Cell::new(usize::MAX),
             hand: Cell::new(None),
             cursor: Cell::new(0),
@@ -334,7 +343,7 @@ impl Cycles {
         (0..waiting.len()).for_each(|at| arm(waiting.get(at)));
         let mut place = (self.unlisted.get() > 0).then(Place::default);
         while let Some(from) = place {
-            let visit = &mut |object: NonNull<Object>| {
+            let visit = |object: NonNull<Object>| {
                 // SAFETY: not freed, as the walk says.
                 if unsafe { header(object) }.word().is_member_to_be() {
                     arm(object);
@@ -349,6 +358,7 @@ impl Cycles {
     pub(crate) fn suit<M: Memory>(&self, memory: &M, live: u64, under_stress: Option<usize>) {
         let room = under_stress.unwrap_or_else(|| LEAST_ROOM.max(live as usize / 8));
         self.room.set(if memory.can_be_walked() { room } else { usize::MAX });
+        self.is_stressed.set(under_stress.is_some());
     }
 
     /// Whether members that no list takes can be found by a walk.

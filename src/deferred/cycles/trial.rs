@@ -10,7 +10,8 @@ use crate::deferred::trace::{ATTACHED, Look, Slots, Tracer};
 
 use super::look::{Foreign, Marking, Scanning};
 use super::{
-    Cycles, LOOKS_PER_UNIT, MOST_IN_PAGE, MOST_PROBED, MOST_ROUNDS, Next, PROBED, Phase, is_abandoned, is_grey,
+    Cycles, LOOKS_PER_UNIT, MOST_IN_PAGE, MOST_PROBED, MOST_ROUNDS, Next, PROBED, Phase, TRIMMED_PER_UNIT,
+    UNITS_PER_PAGE, is_abandoned, is_grey,
 };
 
 impl Cycles {
@@ -97,7 +98,7 @@ impl Cycles {
     /// 1. The objects of this mutator came from `memory`.
     pub(in crate::deferred) unsafe fn advance<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
         while meter.admits() {
-            if self.walks_on() && self.is_at_list_end() {
+            if self.owed.get() > 0 || self.walks_on() && self.is_at_list_end() {
                 // SAFETY: 1.
                 unsafe { self.walk_on(memory, meter) }
                 continue;
@@ -125,8 +126,7 @@ impl Cycles {
                     while unsafe { self.sweep(pending, memory, meter, next) } && self.is_listed() && meter.admits() {}
                 }
                 Phase::Trim { next } => {
-                    meter.searched(1);
-                    if self.members.borrow_mut().trim(self.kept.get()) {
+                    if self.trim(self.kept.get(), meter) {
                         self.after_sweep(pending, next);
                     }
                 }
@@ -173,6 +173,16 @@ impl Cycles {
             && self.page.borrow().is_empty()
     }
 
+    /// Drops what is behind the first `kept` members on the list, a chunk at most. True when nothing is any more.
+    fn trim(&self, kept: usize, meter: &mut Meter) -> bool {
+        let mut members = self.members.borrow_mut();
+        let before = members.len();
+        let is_done = members.trim(kept);
+        meter.searched(1);
+        self.owed.set(((before - members.len()) / TRIMMED_PER_UNIT) as u64);
+        is_done
+    }
+
     /// Lists the members in the next page, when what the last one cost has been worked off.
     ///
     /// # Safety
@@ -188,15 +198,20 @@ impl Cycles {
         let phase = self.phase.get();
         if place == Place::default() && phase != Phase::Admit {
             // Of those that were listed the last has been dealt with.
-            self.members.take();
+            if !self.trim(0, meter) {
+                return;
+            }
             self.at.set(0);
             self.again.set(false);
         }
         let mut page = self.page.borrow_mut();
-        let visit = &mut |object: NonNull<Object>| {
+        let visit = |object: NonNull<Object>| {
             // SAFETY: not freed, as the walk says.
             let header = unsafe { header(object) };
             let word = header.word();
+            if word.is_in_no_trial() {
+                return;
+            }
             let is_wanted = match phase {
                 Phase::Admit => word.is_member_to_be(),
                 // The others have been followed, or are listed.
@@ -217,7 +232,9 @@ impl Cycles {
         };
         self.walk.set(next);
         meter.searched(1);
-        self.owed.set(looks / LOOKS_PER_UNIT);
+        if !self.is_stressed.get() {
+            self.owed.set(UNITS_PER_PAGE + looks / LOOKS_PER_UNIT);
+        }
     }
 
     /// Members cannot be found any more: the engine is not as this crate knows it. Nothing is looked for from now on, as nobody could tell these from
@@ -276,16 +293,20 @@ impl Cycles {
 
     fn fail(&self) {
         self.put_down();
-        if self.wide.get() {
-            // The walk finds them.
-            self.members.take();
-        }
         if self.verifying.replace(false) && self.disturbed.get() && !self.panicked.get() {
             // The program was at it: there may be something the next time.
             self.news.set(self.news.get() + 1);
         }
         self.count(|trials| trials.given_up += 1);
         self.enter_phase(Phase::GiveUp);
+        self.pass_list();
+    }
+
+    /// Where a walk finds the members, what is listed is passed over.
+    fn pass_list(&self) {
+        if self.wide.get() {
+            self.at.set(self.members.borrow().len());
+        }
     }
 
     /// One of those that waited.
@@ -591,13 +612,13 @@ impl Cycles {
 
     /// All members have been found by a walk.
     fn after_walk(&self, pending: &Pending, next: Next) {
-        if self.in_use.borrow().len() == self.kept.get() {
+        self.members.swap(&self.in_use);
+        if self.members.borrow().len() == self.kept.get() {
             // From now on they are listed.
-            self.members.swap(&self.in_use);
             self.wide.set(false);
         }
-        self.in_use.take();
         self.after_sweep(pending, next);
+        self.pass_list();
     }
 
     fn after_sweep(&self, pending: &Pending, next: Next) {

@@ -372,7 +372,7 @@ unsafe impl Memory for Heap {
     unsafe fn walk_on(
         &self,
         from: Place,
-        visit: &mut dyn FnMut(NonNull<Object>),
+        visit: impl FnMut(NonNull<Object>),
     ) -> Result<(Option<Place>, u64), Unwalkable> {
         // SAFETY: handed on (1, 2).
         unsafe { walk::walk_on(self, from, visit) }

@@ -167,14 +167,14 @@ pub struct Trials {
     pub begun: u64,
     /// How many probes were begun: trials of a few young objects, between those, to see whether garbage comes together.
     pub probes: u64,
-    /// How many of either were given up: what they suspected was in use, or could not be looked at in one step, or there was no memory for the
-    /// list of members, or a probe led to many objects.
+    /// How many of either were given up: what they suspected was in use, or could not be looked at in one step, or a probe led to many objects; or the
+    /// heap cannot be walked ([`ErrorKind::EngineMismatch`](crate::ErrorKind::EngineMismatch)), and there was no memory for the list of members.
     pub given_up: u64,
     /// Objects that were looked at, candidates and what they lead to: each time that one was.
     pub members: u64,
     /// Objects found to be garbage, which counting references alone would not have freed.
     pub garbage: u64,
-    /// Candidates forgotten because there was no memory to list them: garbage cycles of theirs may be overlooked.
+    /// Candidates forgotten because there was no memory to list them and the heap cannot be walked: garbage cycles of theirs may be overlooked.
     pub forgotten: u64,
 }
 

@@ -213,7 +213,6 @@ fn objects_need_no_memory_of_rusts() {
     assert!(metrics.freed.objects > 0);
 }
 
-/// Looking at the whole heap takes memory for each object: where that is missing nothing is left of the look.
 #[derive(Trace, Default)]
 struct Knot {
     ties: RefCell<Vec<Ref<Knot>>>,
@@ -262,7 +261,7 @@ fn knots(mutator: &Mutator, size: usize) -> Vec<Ref<Knot>> {
     all
 }
 
-/// What a search lists is not more than a byte for each live object, or 512 KiB, on each of two lists.
+/// What a search lists is not more than a byte for each live object, or 512 KiB, on each list; two are long here, and no candidate has to wait.
 #[test]
 fn a_search_takes_little_memory() {
     let small = cfg!(small_tests);
@@ -319,6 +318,7 @@ fn garbage_is_found_without_memory() {
     assert_eq!(mutator.metrics().live.now.objects, 0);
 }
 
+/// Looking at the whole heap takes memory for each object: where that is missing nothing is left of the look.
 #[test]
 fn looking_at_the_heap_says_so() {
     let _alone = ALONE.lock();

@@ -50,8 +50,8 @@ pub(crate) unsafe trait Memory {
     /// Whether its blocks can be [walked through](Memory::walk_on).
     fn can_be_walked(&self) -> bool;
 
-    /// Visits the objects in a page, dead ones too, and says where the next one begins, `None` at the end, and how many blocks and pages
-    /// were looked at: not more than in a page of 64 KiB. It may be called for it whatever was allocated and freed since. What is there throughout a walk is visited once.
+    /// Visits the objects in a page, dead ones too, and says where the next one begins, `None` at the end, and how many blocks were looked
+    /// at: not more than there are in a page of 64 KiB. It may be called for it whatever was allocated and freed since. What is there throughout a walk is visited once.
     ///
     /// # Errors
     /// [`Unwalkable`]: there is something in the page that this crate does not know. Nothing in it was visited.
@@ -409,7 +409,10 @@ impl Pending {
         unsafe { self.push_bytes(object, bytes) };
         if word.colour() != Colour::None {
             self.cycles.member_died(word);
-            header.set_word(header.word().held(word));
+            // Nobody lists it after a search that was lost.
+            if !self.cycles.is_lost() {
+                header.set_word(header.word().held(word));
+            }
         }
     }
 
@@ -672,7 +675,7 @@ impl Pending {
                 // Others of the garbage may refer to it.
                 header.set_word(word.with_inner(TAKEN_APART));
                 meter.searched(1);
-            } else if word.is_held() {
+            } else if word.is_held() && !self.cycles.is_lost() {
                 header.set_word(word.husk());
                 meter.searched(1);
             } else {

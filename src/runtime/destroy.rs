@@ -90,7 +90,8 @@ impl Mutator {
     ///   another one has. When a `trace` panics, or a part of a value is borrowed.
     /// - [`ErrorKind::NotAlone`] while a [`RemoteFree`] of the mutator exists, or blocks that an earlier mutator of the heap has left.
     /// - [`ErrorKind::OutOfMemory`], as what is still to be looked at is listed in Rust's own memory.
-    /// - [`ErrorKind::EngineMismatch`] where the heap cannot be walked ([`Census::step`](crate::Census::step)).
+    /// - [`ErrorKind::EngineMismatch`] where the heap cannot be walked ([`Census::step`](crate::Census::step)), or could not be by a search for
+    ///   garbage cycles ([`Trials::forgotten`](crate::Trials::forgotten)).
     ///
     /// # Panics
     /// With the payload of the first panic of a `Drop`, after everything else is done.

@@ -301,7 +301,21 @@ fn a_search_that_cannot_walk_on_ends_for_good() {
         mutator.collect(Budget::Unbounded);
         if is_lost {
             assert_eq!((mutator.metrics().trials, live), (trials, mutator.metrics().live.now.objects));
-            assert!((200..=206).contains(&live), "{live}");
+            assert!((200..=206).contains(&live) && trials.forgotten > 0, "{live}, {trials:?}");
+            // More candidates than there is room for, which die by their counts.
+            let pending = mutator.metrics().pending.now;
+            for _ in 0..2 {
+                let some: Vec<_> = (0..10_000).map(|_| mutator.alloc(Half::default()).unwrap()).collect();
+                drop(some.clone());
+                drop(some);
+                mutator.collect(Budget::Unbounded);
+                assert_eq!(mutator.metrics().pending.now, pending);
+            }
+            assert_eq!(mutator.metrics().live.now.objects, live);
+            if steps % 10 == 0 {
+                let refused = mutator.destroy(0).unwrap_err();
+                assert_eq!(refused.error.kind(), crate::ErrorKind::EngineMismatch);
+            }
         } else {
             assert_eq!(mutator.metrics().live.now.objects, 0);
         }

@@ -70,7 +70,7 @@ impl<M: Memory> Look for Marking<'_, M> {
                     return;
                 }
                 let is_listed = self.members.push(child, cycles.room.get()).is_ok();
-                if !is_listed && !cycles.can_walk() {
+                if !is_listed && !cycles.may_walk() {
                     self.failed = true;
                     return;
                 }

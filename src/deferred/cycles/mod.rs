@@ -174,7 +174,9 @@ pub struct Trials {
     pub members: u64,
     /// Objects found to be garbage, which counting references alone would not have freed.
     pub garbage: u64,
-    /// Candidates forgotten because there was no memory to list them and the heap cannot be walked: garbage cycles of theirs may be overlooked.
+    /// Candidates forgotten because the heap cannot be walked, as the engine is not as this crate knows it
+    /// ([`ErrorKind::EngineMismatch`](crate::ErrorKind::EngineMismatch)): garbage cycles of theirs may be overlooked. If there was no memory to list
+    /// them, or because a search could not find again what it had looked at. After that there is none any more, for this mutator.
     pub forgotten: u64,
 }
 
@@ -303,7 +305,7 @@ impl Cycles {
         self.candidates.len() + self.waiting.borrow().len() + self.unlisted.get() as usize
     }
 
-    #[cfg(test)]
+    /// Whether members of a trial could not be found again. Then there is none any more.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.get()
     }
@@ -349,7 +351,7 @@ impl Cycles {
                     arm(object);
                 }
             };
-            // SAFETY: 1; no collection is running.
+            // SAFETY: 1; a collection that has called what has this mutator go frees nothing just now.
             place = unsafe { memory.walk_on(from, visit) }.ok().and_then(|(next, _)| next);
         }
     }
@@ -359,6 +361,11 @@ impl Cycles {
         let room = under_stress.unwrap_or_else(|| LEAST_ROOM.max(live as usize / 8));
         self.room.set(if memory.can_be_walked() { room } else { usize::MAX });
         self.is_stressed.set(under_stress.is_some());
+    }
+
+    /// Whether members that no list takes may be found by a walk. A probe is too small for that.
+    fn may_walk(&self) -> bool {
+        self.can_walk() && !self.is_probing()
     }
 
     /// Whether members that no list takes can be found by a walk.
@@ -410,7 +417,7 @@ impl Cycles {
 
     /// Whether an object may be condemned.
     pub(super) fn has_condemned(&self) -> bool {
-        self.has_garbage() || self.phase.get() == Phase::Condemn
+        self.has_garbage() || self.phase.get() == Phase::Condemn || self.is_lost.get()
     }
 
     /// Whether there is garbage that has been found and not yet freed.

@@ -62,6 +62,12 @@ impl Cycles {
     /// 1. `object` is alive, and not in the set.
     pub(super) unsafe fn enter(&self, object: NonNull<Object>) {
         let Some(other) = self.candidates.add(object) else { return };
+        if self.is_lost() {
+            // SAFETY: it was in the set, so by MEMBERS it is alive.
+            let header = unsafe { header(other) };
+            self.count(|trials| trials.forgotten += 1);
+            return header.set_word(header.word().unbuffered());
+        }
         let joins = match self.phase.get() {
             _ if self.is_probing() => false,
             Phase::Admit | Phase::Gather => true,

@@ -198,10 +198,12 @@ impl Cycles {
         let phase = self.phase.get();
         if place == Place::default() && phase != Phase::Admit {
             // Of those that were listed the last has been dealt with.
-            if !self.trim(0, meter) {
+            let is_done = self.trim(0, meter);
+            // What is listed from now on is found.
+            self.at.set(self.members.borrow().len());
+            if !is_done {
                 return;
             }
-            self.at.set(0);
             self.again.set(false);
         }
         let mut page = self.page.borrow_mut();
@@ -238,12 +240,19 @@ impl Cycles {
     }
 
     /// Members cannot be found any more: the engine is not as this crate knows it. Nothing is looked for from now on, as nobody could tell these from
-    /// members of another trial; what is garbage of them, and what was found so already, leaks.
+    /// members of another trial. Of them leaks what is part of garbage cycles, what was found to be garbage already, and what had died. What dies later is freed.
     #[cold]
     fn give_up_for_good(&self) {
+        let candidates = self.candidates() as u64;
         self.is_lost.set(true);
-        self.count(|trials| trials.given_up += 1);
+        self.count(|trials| {
+            trials.given_up += 1;
+            trials.forgotten += candidates.max(1);
+        });
         self.verifying.set(false);
+        self.page.take();
+        self.waiting.take();
+        self.unlisted.set(0);
         self.end(Phase::Idle);
     }
 
@@ -350,7 +359,7 @@ impl Cycles {
             return;
         }
         let is_listed = self.members.borrow_mut().push(object, self.room.get()).is_ok();
-        if !is_listed && !self.can_walk() {
+        if !is_listed && !self.may_walk() {
             return self.fail();
         }
         self.candidates.remove(object);

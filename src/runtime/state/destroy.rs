@@ -51,6 +51,12 @@ impl State {
         this.can_end_here()?;
         let visits = match proof {
             Proof::ToBeFound => {
+                if this.cycles().is_lost() {
+                    return Err(Error::new(
+                        ErrorKind::EngineMismatch,
+                        "a search for garbage cycles could not walk through the heap, and has left objects of which nobody can say who refers to them: detach the mutator, or destroy it unchecked",
+                    ));
+                }
                 this.is_shared_with_nobody()?;
                 let visits = this.is_unreached()?;
                 if finalizers > 0 && this.pending.attachments().finalizers_in_all() > 0 {

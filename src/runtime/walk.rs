@@ -120,7 +120,7 @@ fn otherwise_laid_out() -> Error {
     )
 }
 
-/// A step of a walk as a [`Memory`] has it.
+/// A step of a walk, as [`Memory`](crate::deferred::Memory) has it.
 ///
 /// # Safety
 /// 1. As for [`Walk::go_on`].

@@ -24,7 +24,7 @@ pub(super) const WHOLE: usize = 8;
 /// slots as the budget has left and resumed there.
 ///
 /// A search for garbage cycles among more objects than its lists take walks through the heap. There it looks at the headers in a page at once, 4,096 at most, for
-/// one unit, and then does as many units of nothing as these are worth, one for two of them, before anything else.
+/// one unit, and then does as many units of nothing as these are worth, one for two of them and 32 for the page, before it looks at the next.
 pub const SLACK_UNITS: u64 = WHOLE as u64;
 
 /// Where objects' memory comes from. The drain's only way to the outside.

@@ -7,7 +7,7 @@ use crate::deferred::budget::Meter;
 use crate::deferred::object::{Colour, Object};
 use crate::deferred::pending::{Memory, Pending, counted_bytes, header};
 
-use super::{ABANDONED, Cycles, Phase, TAKEN_APART, is_condemned, is_grey};
+use super::{Cycles, Phase, TAKEN_APART, is_abandoned, is_condemned, is_grey};
 
 impl Cycles {
     /// The next member of those that were proven to be garbage; `None` at the end.
@@ -137,7 +137,7 @@ impl Cycles {
                     return Some(object);
                 }
             } else if word.colour() == Colour::Condemned {
-                if word.inner() != ABANDONED {
+                if !is_abandoned(word) {
                     header.set_word(word.dead(0).husk());
                     return Some(object);
                 }
@@ -166,7 +166,7 @@ impl Cycles {
             let word = unsafe { header(object) }.word();
             if word.is_husk() {
                 visit(object, None);
-            } else if is_condemned(word) && word.inner() != ABANDONED && in_hand != Some(object) {
+            } else if is_condemned(word) && !is_abandoned(word) && in_hand != Some(object) {
                 visit(object, (word.inner() != TAKEN_APART).then_some(0));
             }
         };

@@ -27,8 +27,8 @@
 //! by, and if it has passed there is another walk. Room for those of a page is there from the beginning, so that a trial gets on without any memory: only members
 //! with more references from within than a header holds need some, and count as in use if there is none. When few enough are left, they are listed again.
 //!
-//! A page is looked at in one go: 4,096 headers at most. Two of them count for a unit, and they are paid for before anything else is
-//! done.
+//! A page is looked at in one go: 4,096 headers at most. Two of them count for a unit, and 32 units for the page, and they are paid for before the next
+//! page is looked at.
 //!
 //! # Why it is right while the program runs
 //! Steps 1 to 4 are a guess: the program changes references between steps, and a reference that moves may be counted

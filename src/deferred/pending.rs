@@ -32,6 +32,9 @@ pub const SLACK_UNITS: u64 = WHOLE as u64;
 /// # Safety
 /// 1. `free` takes any block of an object that was allocated from this memory and runs no code of the user's.
 pub(crate) unsafe trait Memory {
+    /// Whether a step of a walk looks at all pages, so that a whole walk takes a time that grows with the square of them.
+    const LOOKS_AT_ALL_PAGES: bool;
+
     /// Whether freeing such a block is a long call, to be made from a place that may wait.
     fn is_large(&self, bytes: usize) -> bool;
 

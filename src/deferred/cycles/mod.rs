@@ -27,6 +27,9 @@
 //! by, and if it has passed there is another walk. Room for those of a page is there from the beginning, so that a trial gets on without any memory: only members
 //! with more references from within than a header holds need some, and count as in use if there is none. When few enough are left, they are listed again.
 //!
+//! In a heap where each step of a walk [looks at all pages](Memory::LOOKS_AT_ALL_PAGES) a list takes as many as there is memory for, and a trial is wide only
+//! if there is none.
+//!
 //! A page is looked at in one go: 4,096 headers at most. Two of them count for a unit, and 32 units for the page, and they are paid for before the next
 //! page is looked at.
 //!
@@ -223,8 +226,10 @@ pub(crate) struct Cycles {
     fresh: Cell<bool>,
     /// Walks are not paid for: under stress each step is one unit, and all of them are to be reached.
     is_stressed: Cell<bool>,
-    /// Objects on each list, at most. `usize::MAX` if the objects cannot be walked.
+    /// Objects on each list, at most.
     room: Cell<usize>,
+    /// Whether members that no list takes can be found by a walk.
+    can_walk: Cell<bool>,
     /// The member whose references are being followed, and how many have been.
     hand: Cell<Option<NonNull<Object>>>,
     cursor: Cell<usize>,
@@ -277,6 +282,7 @@ impl Cycles {
             fresh: Cell::new(false),
             is_stressed: Cell::new(false),
             room: Cell::new(usize::MAX),
+            can_walk: Cell::new(false),
             hand: Cell::new(None),
             cursor: Cell::new(0),
             verifying: Cell::new(false),
@@ -356,21 +362,19 @@ impl Cycles {
         }
     }
 
-    /// There are so many live objects. A list takes an eighth of them, so a byte for each; or none more than `under_stress`.
+    /// There are so many live objects. A list takes an eighth of them, so a byte for each; or none more than `under_stress`. Where a page is
+    /// found by looking at all of them it takes as many as there is memory for.
     pub(crate) fn suit<M: Memory>(&self, memory: &M, live: u64, under_stress: Option<usize>) {
-        let room = under_stress.unwrap_or_else(|| LEAST_ROOM.max(live as usize / 8));
-        self.room.set(if memory.can_be_walked() { room } else { usize::MAX });
+        let eighth = if M::LOOKS_AT_ALL_PAGES { usize::MAX } else { LEAST_ROOM.max(live as usize / 8) };
+        let can_walk = memory.can_be_walked();
+        self.room.set(if can_walk { under_stress.unwrap_or(eighth) } else { usize::MAX });
+        self.can_walk.set(can_walk);
         self.is_stressed.set(under_stress.is_some());
     }
 
     /// Whether members that no list takes may be found by a walk. A probe is too small for that.
     fn may_walk(&self) -> bool {
-        self.can_walk() && !self.is_probing()
-    }
-
-    /// Whether members that no list takes can be found by a walk.
-    fn can_walk(&self) -> bool {
-        self.room.get() != usize::MAX
+        self.can_walk.get() && !self.is_probing()
     }
 
     /// A number with which cells can tell of changes: not 0, and no other's.

@@ -80,7 +80,7 @@ impl Cycles {
         let header = unsafe { header(other) };
         let word = header.word();
         let is_listed = list.borrow_mut().push(other, self.room.get()).is_ok();
-        if !is_listed && !self.can_walk() {
+        if !is_listed && !self.can_walk.get() {
             // The next release of it makes it a candidate again.
             self.count(|trials| trials.forgotten += 1);
             return header.set_word(word.unbuffered());

@@ -341,6 +341,8 @@ pub(crate) const LARGE: usize = 16 << 20;
 
 // SAFETY: 1: takes every object's block of this heap, and calls nothing of the user's.
 unsafe impl Memory for Heap {
+    const LOOKS_AT_ALL_PAGES: bool = cfg!(feature = "v2");
+
     #[inline(always)]
     fn is_large(&self, bytes: usize) -> bool {
         bytes >= LARGE

@@ -41,6 +41,8 @@ pub(super) struct Pace {
     probed: Cell<bool>,
     /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
     dead: Cell<u64>,
+    /// How much garbage the trial or probe that is under way leaves to finalizers.
+    spared: Cell<u64>,
 }
 
 /// What is made when.
@@ -68,6 +70,7 @@ impl Pace {
             gap: Cell::new(Pace::LEAST),
             probed: Cell::new(false),
             dead: Cell::new(0),
+            spared: Cell::new(0),
         }
     }
 
@@ -101,6 +104,11 @@ impl Pace {
         self.dead.set(self.dead.get() + 1);
     }
 
+    /// An object was found to be garbage that is not freed before a finalizer has run.
+    pub(super) fn spared(&self) {
+        self.spared.set(self.spared.get() + 1);
+    }
+
     /// So many bytes were allocated while no trial is under way. What is due.
     pub(super) fn wait(&self, bytes: u64) -> Option<Kind> {
         let since = self.since.get().saturating_add(bytes);
@@ -128,7 +136,8 @@ impl Pace {
     /// It has ended.
     pub(super) fn end(&self, trials: Trials, kind: Kind) {
         let before = self.before.get();
-        let (members, garbage) = (trials.members - before.members, trials.garbage - before.garbage);
+        let members = trials.members - before.members;
+        let garbage = trials.garbage - before.garbage + self.spared.take();
         match kind {
             Kind::Probe => {
                 self.probed.set(true);

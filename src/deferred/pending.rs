@@ -652,7 +652,7 @@ impl Pending {
             // SAFETY: 1.
             let Some(object) = (unsafe { self.next(memory, meter) }) else {
                 // SAFETY: 1.
-                let Some(object) = (unsafe { self.cycles.next_taken_apart(memory, meter) }) else { break };
+                let Some(object) = (unsafe { self.cycles.next_taken_apart(self, memory, meter) }) else { break };
                 meter.searched(1);
                 // SAFETY: 1; a husk, and on no list.
                 unsafe { self.free_husk(memory, object, meter) };
@@ -800,7 +800,7 @@ impl Pending {
             return Some(object);
         }
         // SAFETY: 1.
-        let object = pop(&self.stack).or_else(|| unsafe { self.cycles.next_garbage(memory, meter) })?;
+        let object = pop(&self.stack).or_else(|| unsafe { self.cycles.next_garbage(self, memory, meter) })?;
         self.in_hand.set(Some(object));
         Some(object)
     }

@@ -25,6 +25,7 @@ use super::{raw, thread};
 /// | how many | at most 16 at a safepoint ([`set_finalizers_per_safepoint`](Mutator::set_finalizers_per_safepoint)), whatever waits: the next one goes on | `so_many_at_a_safepoint`, `garbage_without_end` |
 /// | in which order | in that in which their objects were found to be garbage: as last references were given up, by the program or a step; those of one garbage cycle in the order in which the search came to them. So an object's comes before those of what it alone refers to. It does not depend on addresses | `in_order` |
 /// | what it sees | its object and all that it refers to, whole: nothing of a garbage cycle is taken apart before all finalizers of it have run | `a_cycle_is_whole_…` |
+/// | what waits for it | its object and all that it refers to, directly or not; other garbage goes, also what refers to these | `garbage_that_no_finalizer_reaches_…`, `garbage_with_finalizers_does_not_pile_up` |
 /// | resurrection | it gets no handle of its object, and weak references refer to nothing by then. What the object refers to may be kept. In a cycle that may lead back to the object: then it stays, for as long as it is referred to, and its finalizer does not run again | `nothing_is_resurrected`, `what_is_taken_out_of_a_cycle_…` |
 /// | what it may do | all that a handler may ([table](crate#what-a-handler-may-do)): allocate, to the limit too, drop, collect, make garbage and objects with finalizers | `a_finalizer_may_…` |
 /// | a panic | is kept for the next safepoint; the object goes all the same | `a_panic_is_kept` |

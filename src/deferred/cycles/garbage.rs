@@ -4,10 +4,11 @@ use core::ptr::NonNull;
 
 use crate::deferred::attached::Attachment;
 use crate::deferred::budget::Meter;
-use crate::deferred::object::{Colour, Object};
+use crate::deferred::object::{Colour, Object, Word};
 use crate::deferred::pending::{Memory, Pending, counted_bytes, header};
 
-use super::{Cycles, Phase, TAKEN_APART, is_abandoned, is_condemned, is_grey};
+use super::trial::Spread;
+use super::{Cycles, Next, Phase, TAKEN_APART, is_abandoned, is_condemned, is_grey};
 
 impl Cycles {
     /// The next member of those that were proven to be garbage; `None` at the end.
@@ -18,40 +19,69 @@ impl Cycles {
         Some(object)
     }
 
-    /// Looks for a finalizer at one member.
-    pub(super) fn seek(&self, pending: &Pending, meter: &mut Meter) {
-        let Some(object) = self.next_proven(meter) else { return self.enter_phase(Phase::Condemn) };
-        // SAFETY: by MEMBERS not freed.
-        let word = unsafe { header(object) }.word();
-        // SAFETY: by MEMBERS not freed.
-        if is_grey(word) && unsafe { pending.attachments().of(object) }[Attachment::Finalizer as usize].is_some() {
-            self.enter_phase(Phase::Spare);
+    /// Looks for a finalizer at one member, or follows the references of one that has one, or to which such a one leads: it is to be spared. Nothing is
+    /// parted before all have been found: what a key keeps is reached through its attachment. True if there is more to be done.
+    #[inline(always)]
+    pub(super) fn seek<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) -> bool {
+        let is_found = |object, word: Word| {
+            // SAFETY: by MEMBERS not freed.
+            word.inner() == 0 || unsafe { pending.attachments().of(object) }[Attachment::Finalizer as usize].is_some()
+        };
+        match self.spread(pending, memory, meter, is_found) {
+            Spread::Goes => return true,
+            Spread::Followed(object) => {
+                // SAFETY: by MEMBERS not freed, and alive.
+                let header = unsafe { header(object) };
+                // Not tried in vain, so no older.
+                header.set_word(header.word().with_colour(Colour::Black));
+                self.kept.set(self.kept.get() + 1);
+                return true;
+            }
+            Spread::Busy(_) => {
+                debug_assert!(false, "what is garbage is not borrowed");
+                self.enter_phase(Phase::Spare);
+            }
+            Spread::Over => {
+                if !self.spreads_again() {
+                    let next = if self.kept.get() > 0 { Phase::Sweep { next: Next::Condemn } } else { Phase::Condemn };
+                    self.enter_phase(next);
+                }
+            }
         }
+        false
     }
 
-    /// Parts one member from its attachments, and queues its finalizer. None of them is due before all are: what a finalizer reaches has no weak
-    /// references any more.
-    pub(super) fn spare(&self, pending: &Pending, meter: &mut Meter) {
+    /// Spares one member, whatever it leads to.
+    pub(super) fn spare_any(&self, pending: &Pending, meter: &mut Meter) {
         let Some(object) = self.next_proven(meter) else {
-            pending.attachments().all_found();
-            // Without the finalizers they are garbage still.
-            self.news.set(self.news.get() + 1);
+            self.in_use.take();
             return self.enter_phase(Phase::GiveUp);
         };
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
-        if !is_grey(header.word()) {
-            return;
+        if !header.word().is_dead() {
+            // SAFETY: a member, alive.
+            unsafe { self.spare(pending, object) };
+            header.set_word(header.word().with_colour(Colour::Black));
         }
-        // SAFETY: by MEMBERS of this mutator; alive.
+    }
+
+    /// Parts a member from its attachments, and queues its finalizer. None of those is due before the trial ends: what a finalizer reaches has no
+    /// weak references any more.
+    ///
+    /// # Safety
+    /// 1. `object` is a member, and alive.
+    pub(super) unsafe fn spare(&self, pending: &Pending, object: NonNull<Object>) {
+        // SAFETY: by MEMBERS of this mutator; alive (1).
         unsafe { pending.spare(object) };
-        // Not tried in vain.
-        header.set_word(header.word().with_colour(Colour::Black));
+        self.pace.spared();
+        // Without finalizers it is garbage still.
+        self.news.set(self.news.get() + 1);
     }
 
     /// Condemns one member.
     pub(super) fn condemn(&self, pending: &Pending, meter: &mut Meter) {
-        let Some(object) = self.next_proven(meter) else { return self.end(Phase::TakeApart) };
+        let Some(object) = self.next_proven(meter) else { return self.end(pending, Phase::TakeApart) };
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
         if !is_grey(header.word()) {
@@ -75,6 +105,7 @@ impl Cycles {
     /// 1. The objects of this mutator came from `memory`.
     pub(in crate::deferred) unsafe fn next_garbage<M: Memory>(
         &self,
+        pending: &Pending,
         memory: &M,
         meter: &mut Meter,
     ) -> Option<NonNull<Object>> {
@@ -96,7 +127,7 @@ impl Cycles {
                 return None;
             }
             // SAFETY: 1.
-            unsafe { self.walk_on(memory, meter) }
+            unsafe { self.walk_on(pending, memory, meter) }
         }
     }
 
@@ -107,6 +138,7 @@ impl Cycles {
     /// 1. The objects of this mutator came from `memory`.
     pub(in crate::deferred) unsafe fn next_taken_apart<M: Memory>(
         &self,
+        pending: &Pending,
         memory: &M,
         meter: &mut Meter,
     ) -> Option<NonNull<Object>> {
@@ -125,7 +157,7 @@ impl Cycles {
                     return None;
                 }
                 // SAFETY: 1.
-                unsafe { self.walk_on(memory, meter) }
+                unsafe { self.walk_on(pending, memory, meter) }
                 continue;
             };
             // SAFETY: by MEMBERS not freed.

@@ -13,8 +13,9 @@
 //! 4. *Sweep*: black members leave the trial. The grey ones are suspected to be garbage.
 //! 5. *Recount* (Mark and Scan again, among these alone) and *Check*, unless Mark and Scan happened in one step and no member was borrowed
 //!    to be changed. They are garbage.
-//! 6. *Seek*: if one of them has a finalizer, they are *spared*: all weak references to any of them are cleared, the finalizers are queued, each with
-//!    a reference to its object, and the trial ends. When finalizers have given these up, their objects are candidates again.
+//! 6. *Seek*: members that have a finalizer are *spared*, and all that they lead to: when all are known, their weak references are cleared, the finalizers are
+//!    queued, each with a reference to its object, and they leave the trial. The finalizers are due when it ends; when they have given these up, their objects are candidates again.
+//!    What remains is not led to by any of them.
 //! 7. *Condemn*: they are taken apart as dead objects are, and last their memory is freed.
 //!
 //! Counts are never touched by a trial, so it can be left at any point and given up at any point. What it notes stands in spare bits of
@@ -139,9 +140,9 @@ enum Phase {
         next: Next,
     },
     Check,
-    /// Is there a finalizer?
+    /// What has a finalizer is to be spared, and what it leads to: it becomes black. `kept` counts them.
     Seek,
-    /// There is.
+    /// All members are spared, as it is not known where some lead: a `trace` has panicked.
     Spare,
     Condemn,
     /// All members leave the trial, from the last.
@@ -157,6 +158,7 @@ enum Phase {
 enum Next {
     Recount,
     Check,
+    Seek,
     Condemn,
     /// What was found out holds no more.
     GiveUp,

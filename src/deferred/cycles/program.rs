@@ -152,13 +152,16 @@ impl Cycles {
         true
     }
 
-    /// Whether an object that has not died was found to be garbage, and is not condemned yet.
+    /// Whether an object that has not died was found to be garbage, and is neither condemned yet nor spared.
     pub(crate) fn is_found(&self, word: Word) -> bool {
-        let is_decided = match self.phase.get() {
-            Phase::Sweep { next } | Phase::Trim { next } => next == Next::Condemn,
-            phase => matches!(phase, Phase::Seek | Phase::Spare | Phase::Condemn),
-        };
-        is_decided && word.colour() == Colour::Grey
+        match self.phase.get() {
+            Phase::Sweep { next: Next::Seek } | Phase::Trim { next: Next::Seek } => word.colour() == Colour::Grey,
+            // Members that are black are to be spared.
+            Phase::Sweep { next: Next::Condemn } | Phase::Trim { next: Next::Condemn } => word.is_member(),
+            Phase::Seek | Phase::Spare => word.is_member(),
+            Phase::Condemn => word.colour() == Colour::Grey,
+            _ => false,
+        }
     }
 
     /// Whether an object that has not died may be part of what a trial has proven to be garbage, or counts on having nobody take a reference to: whoever
@@ -207,10 +210,10 @@ impl Cycles {
         }
     }
 
-    /// Whether an object, which has not died or died just now, is garbage that is being parted from its attachments: finalizers are due when
-    /// all of it is.
+    /// Whether an object, which has not died or died just now, is garbage that is being spared: finalizers are due when all of it is.
     pub(in crate::deferred) fn is_being_spared(&self, word: Word) -> bool {
-        self.phase.get() == Phase::Spare && word.colour() == Colour::Grey
+        let is_sparing = matches!(self.phase.get(), Phase::Sweep { next: Next::Condemn } | Phase::Spare);
+        is_sparing && word.is_member()
     }
 
     /// A member has died.

@@ -73,14 +73,16 @@ impl Cycles {
     /// Gives up what a trial has found out, also a proof: finalizers are taken off objects of whatever kind, with no last reference to any given
     /// up, and let the program have what their objects refer to.
     ///
-    /// What is condemned, or about to be when no member has a finalizer, stays so: no other object leads there. And where members are being
-    /// spared, all of them are.
+    /// What is condemned, or about to be, stays so: no finalizer leads there, and no other object. And where members are being spared, all of them are.
     pub(in crate::deferred) fn doubt(&self) {
         self.abandon();
         match self.phase.get() {
             Phase::Sweep { .. } => self.phase.set(Phase::Sweep { next: Next::GiveUp }),
             Phase::Trim { .. } => self.phase.set(Phase::Trim { next: Next::GiveUp }),
-            Phase::Seek => self.fail(),
+            Phase::Seek => {
+                self.in_use.take();
+                self.fail();
+            }
             _ => {}
         }
         // For nothing but that.
@@ -100,7 +102,7 @@ impl Cycles {
         while meter.admits() {
             if self.owed.get() > 0 || self.walks_on() && self.is_at_list_end() {
                 // SAFETY: 1.
-                unsafe { self.walk_on(memory, meter) }
+                unsafe { self.walk_on(pending, memory, meter) }
                 continue;
             }
             match self.phase.get() {
@@ -131,8 +133,8 @@ impl Cycles {
                     }
                 }
                 Phase::Check => self.check(pending, meter),
-                Phase::Seek => self.seek(pending, meter),
-                Phase::Spare => self.spare(pending, meter),
+                Phase::Seek => while self.seek(pending, memory, meter) && self.is_listed() && meter.admits() {},
+                Phase::Spare => self.spare_any(pending, meter),
                 Phase::Condemn => self.condemn(pending, meter),
                 // SAFETY: 1.
                 Phase::GiveUp => unsafe { self.give_up(pending, memory, meter) },
@@ -187,7 +189,7 @@ impl Cycles {
     ///
     /// # Safety
     /// 1. The objects of this mutator came from `memory`.
-    pub(super) unsafe fn walk_on<M: Memory>(&self, memory: &M, meter: &mut Meter) {
+    pub(super) unsafe fn walk_on<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
         let owed = self.owed.get();
         if owed > 0 {
             let paid = owed.min(meter.units_now() as u64);
@@ -230,7 +232,7 @@ impl Cycles {
         // SAFETY: 1; nothing is in the hand of a collection.
         let Ok((next, looks)) = (unsafe { memory.walk_on(place, visit) }) else {
             drop(page);
-            return self.give_up_for_good();
+            return self.give_up_for_good(pending);
         };
         self.walk.set(next);
         meter.searched(1);
@@ -242,7 +244,7 @@ impl Cycles {
     /// Members cannot be found any more: the engine is not as this crate knows it. Nothing is looked for from now on, as nobody could tell these from
     /// members of another trial. Of them leaks what is part of garbage cycles, what was found to be garbage already, and what had died. What dies later is freed.
     #[cold]
-    fn give_up_for_good(&self) {
+    fn give_up_for_good(&self, pending: &Pending) {
         let candidates = self.candidates() as u64;
         self.is_lost.set(true);
         self.count(|trials| {
@@ -253,7 +255,7 @@ impl Cycles {
         self.page.take();
         self.waiting.take();
         self.unlisted.set(0);
-        self.end(Phase::Idle);
+        self.end(pending, Phase::Idle);
     }
 
     /// The next member on the list, from the first; or, if not all are listed, the last that was found and not dealt with.
@@ -404,15 +406,19 @@ impl Cycles {
         struct Panicked<'a>(&'a Cycles, &'a Object);
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
+                self.0.panicked.set(true);
+                self.0.put_down();
+                if self.0.phase.get() == Phase::Seek {
+                    // It was proven to be garbage; only where it leads is not known.
+                    return self.0.enter_phase(Phase::Spare);
+                }
                 self.0.disturbed.set(true);
                 self.0.at_once.set(false);
-                self.0.panicked.set(true);
                 let word = self.1.word();
                 // The panic hook may have given up the last reference to it.
                 if !word.is_dead() {
                     self.1.set_word(word.with_colour(Colour::Black).buffered());
                 }
-                self.0.put_down();
             }
         }
         let guard = Panicked(self, header);
@@ -509,6 +515,34 @@ impl Cycles {
     /// Looks at one member: whether it is in use; or follows the references of one that is. True if there is more to be done.
     #[inline(always)]
     fn scan<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) -> bool {
+        match self.spread(pending, memory, meter, |object, word| self.is_in_use(object, word)) {
+            Spread::Over => {
+                self.after_scan();
+                return false;
+            }
+            Spread::Goes => {}
+            // One that is borrowed has told that it is not as it was.
+            Spread::Followed(object) | Spread::Busy(object) => {
+                self.found_in_use.set(self.found_in_use.get() + 1);
+                // SAFETY: by MEMBERS not freed.
+                let header = unsafe { header(object) };
+                let word = header.word().with_colour(Colour::Black);
+                header.set_word(if self.is_probing() { word } else { word.older() });
+            }
+        }
+        true
+    }
+
+    /// Looks at one member: whether `is_found`; or follows the references of one that is, or to which such a one leads. What is found is grey until it
+    /// has been followed, and has no references from within: `is_found` of such a word.
+    #[inline(always)]
+    pub(super) fn spread<M: Memory>(
+        &self,
+        pending: &Pending,
+        memory: &M,
+        meter: &mut Meter,
+        is_found: impl FnOnce(NonNull<Object>, Word) -> bool,
+    ) -> Spread {
         let mut in_use = self.in_use.borrow_mut();
         let object = match self.hand.get() {
             Some(object) => object,
@@ -518,17 +552,13 @@ impl Cycles {
                     object
                 }
                 None => {
-                    let Some(object) = self.next_listed() else {
-                        drop(in_use);
-                        self.after_scan();
-                        return false;
-                    };
+                    let Some(object) = self.next_listed() else { return Spread::Over };
                     meter.searched(1);
                     // SAFETY: by MEMBERS not freed.
                     let header = unsafe { header(object) };
                     let word = header.word();
-                    if !is_grey(word) || !self.is_in_use(object, word) {
-                        return true;
+                    if !is_grey(word) || !is_found(object, word) {
+                        return Spread::Goes;
                     }
                     header.set_word(self.found_in_use(word));
                     object
@@ -539,30 +569,36 @@ impl Cycles {
         let header = unsafe { header(object) };
         if !is_grey(header.word()) {
             self.put_down();
-            return true;
+            return Spread::Goes;
         }
         let mut look =
             Scanning { cycles: self, in_use: &mut in_use, foreign: Foreign::among(pending, memory), busy: false };
         let done = self.follow(pending, object, &mut look, meter);
         let Scanning { busy, .. } = look;
-        if done || busy {
+        if busy {
             self.put_down();
-            self.found_in_use.set(self.found_in_use.get() + 1);
-            let word = header.word().with_colour(Colour::Black);
-            header.set_word(if self.is_probing() { word } else { word.older() });
+            return Spread::Busy(object);
         }
-        true
+        if done { Spread::Followed(object) } else { Spread::Goes }
+    }
+
+    /// Whether some that were found are to be found again, in a walk that begins.
+    pub(super) fn spreads_again(&self) -> bool {
+        let again = self.again.take();
+        if again {
+            self.at.set(0);
+            self.begin_walk();
+        }
+        again
     }
 
     fn after_scan(&self) {
-        if self.again.take() {
-            // Some are to be found again that are in use.
-            self.at.set(0);
-            return self.begin_walk();
+        if self.spreads_again() {
+            return;
         }
         let exact = self.at_once.get();
         let next = if exact {
-            Next::Condemn
+            Next::Seek
         } else if !self.verifying.get() {
             Next::Recount
         } else if self.unwatched.get() {
@@ -613,6 +649,10 @@ impl Cycles {
             let word = if next == Next::Recount { word.with_inner(0) } else { word };
             header.set_word(word.armed());
         } else {
+            if next == Next::Condemn && !word.is_dead() {
+                // SAFETY: a member, alive.
+                unsafe { self.spare(pending, object) }
+            }
             // SAFETY: 1; it is not kept.
             unsafe { self.dismiss(pending, memory, object, meter) }
         }
@@ -633,7 +673,7 @@ impl Cycles {
     fn after_sweep(&self, pending: &Pending, next: Next) {
         if self.kept.get() == 0 {
             self.verifying.set(false);
-            self.end(Phase::Idle);
+            self.end(pending, Phase::Idle);
             return;
         }
         self.enter_phase(match next {
@@ -642,7 +682,8 @@ impl Cycles {
                 Phase::Mark
             }
             Next::Check => Phase::Check,
-            Next::Condemn => Cycles::after_proof(pending),
+            Next::Seek => Cycles::after_proof(pending),
+            Next::Condemn => Phase::Condemn,
             Next::GiveUp => return self.fail(),
         });
     }
@@ -652,7 +693,9 @@ impl Cycles {
         if pending.attachments().finalizers() > 0 { Phase::Seek } else { Phase::Condemn }
     }
 
-    pub(super) fn end(&self, phase: Phase) {
+    /// The trial is over, or only `phase` is left to be done.
+    pub(super) fn end(&self, pending: &Pending, phase: Phase) {
+        pending.attachments().all_found();
         self.inner.borrow_mut().clear();
         self.in_use.take();
         if phase == Phase::Idle {
@@ -684,7 +727,7 @@ impl Cycles {
     /// # Safety
     /// 1. As for `advance`.
     unsafe fn give_up<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
-        let Some(object) = self.take_last() else { return self.end(Phase::Idle) };
+        let Some(object) = self.take_last() else { return self.end(pending, Phase::Idle) };
         meter.searched(1);
         // SAFETY: by MEMBERS not freed.
         let header = unsafe { header(object) };
@@ -730,6 +773,18 @@ impl Cycles {
             header.set_word(word);
         }
     }
+}
+
+/// What came of a step of [`Cycles::spread`].
+pub(super) enum Spread {
+    /// There is more to be done.
+    Goes,
+    /// All references of a member that was found have been followed.
+    Followed(NonNull<Object>),
+    /// One that was found is borrowed to be changed: not all have been.
+    Busy(NonNull<Object>),
+    /// All members have been looked at.
+    Over,
 }
 
 /// Which level a trial is of: of four in a row one is of the next.

@@ -1,9 +1,11 @@
 //! Finalizers of objects in garbage cycles.
 
-use std::cell::RefCell as StdRefCell;
+use std::cell::{Cell as Plain, RefCell as StdRefCell};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mimalloc_runtime::cell::Cell;
-use mimalloc_runtime::{Budget, EphemeronMap, Finalize, Mutator, Ref, Trace, Weak};
+use mimalloc_runtime::cell::{Cell, RefCell};
+use mimalloc_runtime::{Budget, EphemeronMap, Finalize, Mutator, Ref, Slots, Trace, Tracer, Weak};
 
 use super::{Node, attach, live, node, plain, ring, said, say, settle};
 
@@ -33,6 +35,50 @@ fn those_of_a_cycle_are_due_together() {
         drop(notes);
         settle(&mutator);
         assert_eq!((said().len() as u64, live(&mutator)), (all, 0));
+    }
+}
+
+/// What only a key keeps, among garbage with finalizers, is finalized with it, whole, whenever the key is parted from it.
+#[test]
+fn values_of_keys_that_have_finalizers_are_finalized_too() {
+    fn walk_round(node: &Node) {
+        let mut at = node.next.take().unwrap();
+        node.next.set(Some(at.clone()));
+        for _ in 0..4 {
+            say(at.number);
+            let next = at.next.take().unwrap();
+            at.next.set(Some(next.clone()));
+            at = next;
+        }
+    }
+    for units in 1..60 {
+        let mutator = attach();
+        mutator.set_finalizers_per_safepoint(0);
+        let mut notes = EphemeronMap::new();
+        let (keys, values) = (plain_ring(&mutator, 0..5), plain_ring(&mutator, 10..15));
+        let loose = plain_ring(&mutator, 20..25);
+        // To it leads the map alone, so it dies when the key is parted; and it was no candidate, so the search comes to it after the key.
+        let value = plain(&mutator, 9);
+        value.next.set(Some(values[0].clone()));
+        Ref::set_finalizer(&value, (), |node, (), _| walk_round(node)).unwrap();
+        notes.insert(&mutator, &keys[1], value).unwrap();
+        notes.insert(&mutator, &keys[4], loose[0].clone()).unwrap();
+        Ref::set_finalizer(&keys[3], (), |node, (), _| walk_round(node)).unwrap();
+        drop((keys, values, loose));
+        while mutator.metrics().finalizers.due == 0 {
+            mutator.collect(Budget::Units(units));
+        }
+        while mutator.metrics().finalizers.due == 1 {
+            assert!(!mutator.collect(Budget::Units(units)).is_done());
+        }
+        assert_eq!(mutator.run_finalizers(2), 2);
+        let mut heard = said();
+        heard.sort_unstable();
+        assert_eq!(heard, [0, 1, 2, 4, 10, 11, 12, 13], "{units}");
+        settle(&mutator);
+        drop(notes);
+        settle(&mutator);
+        assert_eq!(live(&mutator), 0);
     }
 }
 
@@ -154,4 +200,146 @@ fn what_is_taken_out_of_a_cycle_lives_on_and_is_not_finalized_again() {
     drop((one, two, weak));
     settle(&mutator);
     assert_eq!((said(), live(&mutator)), (vec![], 0));
+}
+
+/// Nodes without finalizers that refer to each other in a ring.
+fn plain_ring(mutator: &Mutator, numbers: Range<u32>) -> Vec<Ref<Node>> {
+    let nodes: Vec<_> = numbers.map(|number| plain(mutator, number)).collect();
+    for (index, node) in nodes.iter().enumerate() {
+        node.next.set(Some(nodes[(index + 1) % nodes.len()].clone()));
+    }
+    nodes
+}
+
+/// What a finalizer cannot reach goes at once, whether it leads to what that can reach or was only looked at with it.
+#[test]
+fn garbage_that_no_finalizer_reaches_does_not_wait() {
+    for units in [1, 2, 7, 50, 10_000] {
+        let mutator = attach();
+        mutator.set_finalizers_per_safepoint(0);
+        let [beside, before, own, behind] =
+            [0..10, 10..20, 20..30, 30..40].map(|numbers| plain_ring(&mutator, numbers));
+        before[3].other.set(Some(own[7].clone()));
+        before[4].other.set(Some(behind[4].clone()));
+        own[5].other.set(Some(behind[2].clone()));
+        Ref::set_finalizer(&own[2], (), |node, (), _| {
+            let mut at = node.next.take().unwrap();
+            node.next.set(Some(at.clone()));
+            let mut behind = None;
+            for _ in 0..9 {
+                say(at.number);
+                behind = behind.or(at.other.take());
+                let next = at.next.take().unwrap();
+                at.next.set(Some(next.clone()));
+                at = next;
+            }
+            let mut at = behind.unwrap();
+            for _ in 0..10 {
+                say(at.number);
+                let next = at.next.take().unwrap();
+                at.next.set(Some(next.clone()));
+                at = next;
+            }
+        })
+        .unwrap();
+        let weaks: Vec<_> =
+            [&beside, &before, &own, &behind].into_iter().flatten().map(|node| Ref::downgrade(node).unwrap()).collect();
+        drop((beside, before, own, behind));
+        while !mutator.collect(Budget::Units(units)).is_done() {}
+        assert!(weaks.iter().all(|weak| weak.upgrade().is_none()));
+        drop(weaks);
+        // The two rings, and the finalizer.
+        let metrics = mutator.metrics();
+        assert_eq!((live(&mutator), metrics.trials.garbage, metrics.finalizers.due), (21, 20, 1), "{units}");
+        mutator.run_finalizers(1);
+        assert_eq!(said(), [23, 24, 25, 26, 27, 28, 29, 20, 21, 32, 33, 34, 35, 36, 37, 38, 39, 30, 31]);
+        settle(&mutator);
+        assert_eq!((live(&mutator), mutator.metrics().trials.garbage), (0, 40));
+    }
+}
+
+/// Where some of all garbage has finalizers, and there is new garbage all the time.
+#[test]
+fn garbage_with_finalizers_does_not_pile_up() {
+    let rings = if cfg!(small_tests) { 20_000 } else { 200_000 };
+    for every in [1, 3, 10, 1_000] {
+        let mutator = attach();
+        let (mut most, mut finalized) = (0, 0);
+        for number in 0..rings {
+            let one = plain(&mutator, 0);
+            let two = if number % every == 0 { node(&mutator, 1) } else { plain(&mutator, 1) };
+            finalized += u64::from(number % every == 0);
+            one.next.set(Some(two.clone()));
+            two.next.set(Some(one));
+            drop(two);
+            mutator.poll(1).unwrap();
+            most = most.max(live(&mutator));
+        }
+        // Two for each ring, and one for each finalizer.
+        let made = 2 * rings + finalized;
+        assert!(most < made / 2 && most < 60_000, "{most} of {made}, where one of {every} has a finalizer");
+        settle(&mutator);
+        assert_eq!((said().len() as u64, live(&mutator)), (finalized, 0));
+    }
+}
+
+/// Where one of a garbage cycle leads is not known then, so all of it is kept whole until the finalizers have run.
+#[test]
+fn a_trace_that_panics_while_finalizers_are_looked_for() {
+    thread_local! {
+        /// How often shy ones can be looked at from now on before one panics.
+        static LEFT: Plain<u32> = const { Plain::new(u32::MAX) };
+    }
+    struct Shy {
+        slot: RefCell<Option<Ref<Shy>>>,
+        is_shy: bool,
+    }
+    // SAFETY: 1, 2: the one slot. 3, 4: the residue of the cell. 5: changes nothing of it. 6: a cell of the crate.
+    unsafe impl Trace for Shy {
+        const SLOTS: Slots = Slots::Fixed(1);
+        const RESIDUE: bool = false;
+        fn trace(&self, tracer: &mut Tracer<'_>) {
+            if self.is_shy && LEFT.replace(LEFT.get().wrapping_sub(1)) == 0 {
+                panic!("a trace's panic");
+            }
+            self.slot.trace(tracer);
+        }
+        unsafe fn drop_residue(&mut self) {}
+    }
+    let mut panicked_late = 0;
+    for (left, units) in (0..20).flat_map(|left| [1, 10, 10_000].map(|units| (left, units))) {
+        let mutator = attach();
+        mutator.set_finalizers_per_safepoint(0);
+        let shy = |number| mutator.alloc(Shy { slot: RefCell::default(), is_shy: number == 5 }).unwrap();
+        let all: Vec<_> = (0..10).map(shy).collect();
+        for (number, one) in all.iter().enumerate() {
+            one.slot.replace(Some(all[(number + 1) % 10].clone()));
+        }
+        for number in [2, 8] {
+            Ref::set_finalizer(&all[number], (), |shy, (), _| {
+                let mut at = shy.slot.borrow().clone().unwrap();
+                for _ in 0..9 {
+                    at = { at.slot.borrow().clone() }.unwrap();
+                }
+                say(1);
+            })
+            .unwrap();
+        }
+        let weak = Ref::downgrade(&all[5]).unwrap();
+        drop(all);
+        LEFT.set(left);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| mutator.collect(Budget::Units(units)).is_done())) {
+                Ok(true) => break,
+                Ok(false) => {}
+                // While finalizers are looked for no trial is given up.
+                Err(_) => panicked_late += u32::from(mutator.metrics().trials.given_up == 0),
+            }
+        }
+        LEFT.set(u32::MAX);
+        drop(weak);
+        settle(&mutator);
+        assert_eq!((said(), live(&mutator)), (vec![1, 1], 0), "{left} {units}");
+    }
+    assert!(panicked_late > 2, "{panicked_late}");
 }

@@ -323,6 +323,13 @@ bool mimalloc_runtime_walk_page(void* p, mi_block_visit_fun* visitor, void* arg)
 
 #else
 
+void mimalloc_runtime_untag(mi_heap_t* heap) {
+  heap->tag = 0;
+  for (size_t bin = 0; bin <= MI_BIN_FULL; bin++) {
+    for (mi_page_t* page = heap->pages[bin].first; page != NULL; page = page->next) { page->heap_tag = 0; }
+  }
+}
+
 bool mimalloc_runtime_walk_is_possible(mi_heap_t* heap, mimalloc_runtime_local_t* local, void* block) {
   if (!mi_heap_contains_block(heap, block) || local != heap || !is_laid_out(heap->pages)) return false;
   mi_page_t* const page = _mi_ptr_page(block);

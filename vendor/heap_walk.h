@@ -20,6 +20,8 @@ extern "C" {
 
 #if MI_MALLOC_VERSION >= 30000
 mi_theap_t* mimalloc_runtime_placeholder(void);
+#else
+void mimalloc_runtime_untag(mi_heap_t* heap);
 #endif
 bool mimalloc_runtime_walk_is_possible(mi_heap_t* heap, mimalloc_runtime_local_t* local, void* block);
 size_t mimalloc_runtime_walk_pages(mi_heap_t* heap, mimalloc_runtime_local_t* local, size_t* place, size_t* looks,

@@ -17,6 +17,22 @@ thread_local! {
     /// The state that was attached last and still is: the first such one on the list, or null. The global allocator charges
     /// it.
     static CURRENT: Cell<*const State> = const { Cell::new(ptr::null()) };
+
+    /// Tells when the thread ends.
+    static END: End = const { End };
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut at = STATES.get();
+        // SAFETY: by THREAD null or alive.
+        while let Some(state) = unsafe { at.as_ref() } {
+            state.heap.leave();
+            at = state.next.get();
+        }
+    }
 }
 
 /// Puts `state` at the head: the state that was attached last is found first.
@@ -30,6 +46,10 @@ pub(super) unsafe fn enlist(state: NonNull<State>) {
         head.set(state.as_ptr());
         set_routes(head);
     });
+    if END.try_with(|_| ()).is_err() {
+        // SAFETY: alive (1).
+        unsafe { state.as_ref() }.heap.leave();
+    }
     find_current();
     if handed_over().is_some() {
         tell_of_finalizers();

@@ -46,7 +46,7 @@ impl Walk {
         looks: &mut usize,
         room: &'a mut [FoundPage],
     ) -> Result<&'a [FoundPage], Error> {
-        let (engine_heap, local) = heap.walked().ok_or_else(otherwise_built)?;
+        let (engine_heap, local) = heap.walked().ok_or_else(|| unwalkable(heap))?;
         // What is kept at hand is in use for the engine, and no object.
         heap.free_kept_objects();
         // SAFETY: the heap's own, taken up by this thread.
@@ -102,11 +102,23 @@ impl Walk {
 }
 
 #[cold]
-fn otherwise_built() -> Error {
+fn unwalkable(heap: &Heap) -> Error {
+    if heap.is_left() {
+        return heap_is_left();
+    }
     Error::new(
         ErrorKind::EngineMismatch,
         "the engine is built with other settings than this crate knows of, and cannot be walked: if the feature `secure` or `debug` of \
          libmimalloc-sys3 is wanted, ask for it by the feature of the same name of this crate",
+    )
+}
+
+/// What cannot be done with a heap that was left.
+pub(super) fn heap_is_left() -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        "the thread is ending, and with version 2 of the engine what other threads have left may have come into the heap: do this before \
+         thread-local values are destroyed, or detach the mutator",
     )
 }
 

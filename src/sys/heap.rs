@@ -64,8 +64,11 @@ unsafe extern "C" {
     pub fn mi_heap_get_default() -> *mut mi_heap_t;
     /// The thread's first heap, which takes over the blocks of the thread's deleted heaps.
     pub fn mi_heap_get_backing() -> *mut mi_heap_t;
-    /// A heap with a tag of its own, for one arena (0 for any). Without `allow_destroy`, the heap may reclaim pages of ended
-    /// threads, and `mi_heap_destroy` only deletes it.
+    /// A heap with a tag of its own, for one arena (0 for any). Without `allow_destroy`, `mi_heap_destroy` only deletes it.
+    ///
+    /// Pages that threads which have ended left with blocks in use come into a heap of the next thread that needs memory: one with the tag of
+    /// the heap that they were made for, or if that thread has none, any, also one of a mutator. So heaps with a tag other than 0 must not leave
+    /// blocks when their thread ends. The heaps of mutators have 109.
     pub fn mi_heap_new_ex(heap_tag: c_int, allow_destroy: bool, arena_id: mi_arena_id_t) -> *mut mi_heap_t;
     /// Whether the block is of the heap. The pointer must be a block.
     pub fn mi_heap_contains_block(heap: *mut mi_heap_t, p: *const c_void) -> bool;

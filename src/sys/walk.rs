@@ -21,6 +21,12 @@ unsafe extern "C" {
     pub(crate) fn mimalloc_runtime_placeholder() -> *mut mi_theap_t;
 }
 
+#[cfg(engine = "v2")]
+unsafe extern "C" {
+    /// Takes the tag of a heap away, and of its pages. The heap is this thread's.
+    pub(crate) fn mimalloc_runtime_untag(heap: *mut mi_heap_t);
+}
+
 unsafe extern "C" {
     /// Whether the engine is built as the walk takes it to be, to judge by a block of the heap in use. The first call also has it sample
     /// two blocks, in a heap of their own.

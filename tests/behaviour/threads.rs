@@ -2,10 +2,10 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 
-use mimalloc_runtime::{Budget, Latency, Mutator, Ref, RemoteFree, Runtime, counted_bytes};
+use mimalloc_runtime::{Budget, Latency, Mutator, Ref, RemoteFree, Residues, Runtime, counted_bytes, sys};
 
 use crate::graph::{self, node};
 
@@ -404,5 +404,100 @@ fn a_runtime_that_goes_gives_its_heaps_back() {
         let (block, remote) = leave(mutator);
         // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
         unsafe { remote.free(block, LEFT) };
+    }
+}
+
+/// Blocks, all their bytes 7, and how each is freed.
+type Left = (Vec<usize>, fn(*mut u8, Option<&RemoteFree>), Option<RemoteFree>);
+
+/// Version 2 has what was left by threads that have ended taken over by those that allocate, a page at a time. None of it may come into the heaps of a
+/// mutator, which are walked, and freed as a whole.
+#[test]
+fn what_dead_threads_left_comes_into_no_heap_of_a_mutator() {
+    const SIZES: [usize; 3] = [16, 64, 4096];
+    const EACH: usize = 100;
+    static ONES: [u8; 1 << 20] = [1; 1 << 20];
+    fn filled(block: *mut u8, size: usize) -> usize {
+        // SAFETY: a block of this size, just allocated.
+        unsafe { block.write_bytes(7, size) };
+        block.expose_provenance()
+    }
+    fn by_the_engine(_: &Runtime) -> Left {
+        // SAFETY: any size may be asked for.
+        let malloc = |size| filled(unsafe { sys::mi_malloc(size) }.cast(), size);
+        // SAFETY: a block of the engine's, freed once.
+        let free = |block: *mut u8, _: Option<&RemoteFree>| unsafe { sys::mi_free(block.cast()) };
+        (SIZES.iter().flat_map(|&size| (0..EACH).map(move |_| malloc(size))).collect(), free, None)
+    }
+    const LAYOUT: Layout = Layout::new::<[u8; 64]>();
+    fn by_a_mutator(runtime: &Runtime) -> Left {
+        let mutator = runtime.attach().unwrap();
+        let blocks = (0..EACH).map(|_| filled(mutator.allocate(LAYOUT).unwrap().as_ptr(), 64)).collect();
+        let free = |block, remote: Option<&RemoteFree>| {
+            // SAFETY: allocated with this layout by the mutator that made `remote`; freed once.
+            unsafe { remote.unwrap().free(NonNull::new(block).unwrap(), LAYOUT) }
+        };
+        let remote = mutator.remote_free();
+        (blocks, free, Some(remote))
+    }
+    fn objects(mutator: &Mutator) {
+        for size in SIZES {
+            (0..EACH).for_each(|_| core::mem::forget(mutator.alloc_tail((), size, |_| 7u8).unwrap()));
+        }
+    }
+    fn as_objects(runtime: &Runtime) -> Left {
+        let mutator = runtime.attach().unwrap();
+        objects(&mutator);
+        assert!(mutator.detach().live.objects > 0);
+        (Vec::new(), |_, _| {}, None)
+    }
+    fn as_objects_of_one_that_was_not_detached(runtime: &Runtime) -> Left {
+        let mutator = runtime.attach().unwrap();
+        objects(&mutator);
+        core::mem::forget(mutator);
+        (Vec::new(), |_, _| {}, None)
+    }
+    for leave in [by_the_engine, by_a_mutator, as_objects, as_objects_of_one_that_was_not_detached] {
+        let runtime = Runtime::new().unwrap();
+        // All at a time, so that each has segments of its own.
+        let all = Arc::new(Barrier::new(10));
+        let threads: Vec<_> = (0..10)
+            .map(|_| {
+                let (runtime, all) = (runtime.clone(), all.clone());
+                thread::spawn(move || {
+                    let left = leave(&runtime);
+                    all.wait();
+                    left
+                })
+            })
+            .collect();
+        let left: Vec<Left> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        for _ in 0..3 {
+            let runtime = Runtime::new().unwrap();
+            let thread = thread::spawn(move || {
+                let mutator = runtime.attach().unwrap();
+                // More than there is room for in a segment or two.
+                let sizes = SIZES.iter().flat_map(|&size| (0..EACH).map(move |_| size)).chain([1 << 20; 70]);
+                let kept: Vec<_> = sizes.map(|size| mutator.alloc_tail_copy((), &ONES[..size]).unwrap()).collect();
+                let block = mutator.allocate(LAYOUT).unwrap();
+                let survey = kept.iter().fold(mutator.survey(), |survey, object| survey.root(object));
+                let found = survey.complete().verify().unwrap();
+                assert_eq!((found.objects, found.problems), (kept.len() as u64, vec![]));
+                // SAFETY: allocated with this layout.
+                unsafe { mutator.deallocate(block, LAYOUT) };
+                kept.into_iter().for_each(core::mem::forget);
+                // SAFETY: what was forgotten is not used again.
+                unsafe { mutator.destroy_unchecked(Residues::Drop) }.unwrap();
+            });
+            thread.join().unwrap();
+        }
+        for (blocks, free, remote) in left {
+            for block in blocks {
+                let block = std::ptr::with_exposed_provenance_mut::<u8>(block);
+                // SAFETY: of at least so many bytes, and in use.
+                assert_eq!(unsafe { block.cast::<[u8; 16]>().read() }, [7; 16]);
+                free(block, remote.as_ref());
+            }
+        }
     }
 }

@@ -357,7 +357,9 @@ fn a_structure_that_grows_is_hardly_searched() {
     let trials = mutator.metrics().trials;
     assert!(trials.begun > 2 && trials.garbage == 0, "{trials:?}");
     assert!(trials.probes < 10 && trials.given_up == trials.probes && (trials.probes > 0 || SCALE > 1), "{trials:?}");
-    assert!(trials.members < length / 2, "{trials:?}");
+    // Where members are listed a trial costs fewer units, and the next one comes earlier.
+    let most = if cfg!(feature = "v2") { length + length / 8 } else { length / 2 };
+    assert!(trials.members < most, "{trials:?}");
     // None the worse for it: what was tried in a probe is found when it is garbage.
     list.previous.set(Some(list.clone()));
     drop(list);

@@ -8,7 +8,9 @@
 mod half;
 mod remote_free;
 
+use core::cell::Cell;
 use core::ptr::NonNull;
+use std::thread;
 
 use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place, Unwalkable};
 use crate::engine::{Area, EngineStats, heap_is_made};
@@ -63,6 +65,9 @@ impl IdleHeap {
     /// 1. No block of it is used again, and no thread is freeing into it.
     pub(crate) unsafe fn destroy(self) {
         for heap in [self.objects, self.blocks] {
+            // A build of the engine with guard pages leaves the blocks to itself.
+            // SAFETY: alive; where heaps are bound to a thread, it is this one.
+            unsafe { engine::leave(heap) }
             // SAFETY: nobody uses the heap: it is idle, and neither does anybody use its blocks (1).
             unsafe { sys::mi_heap_destroy(heap.as_ptr()) }
         }
@@ -90,6 +95,9 @@ fn no_heap() -> Error {
     )
 }
 
+/// So often a wall is asked again, of which another thread may be giving memory back to the system: each time that takes some microseconds.
+const PURGES: u32 = 1000;
+
 /// A heap in use by the thread that took it up.
 #[derive(Debug)]
 pub(crate) struct Heap {
@@ -102,6 +110,8 @@ pub(crate) struct Heap {
     wall: Option<Wall>,
     /// Whether the engine is built as the walk takes it to be.
     can_walk: bool,
+    /// Blocks of others may lie in it: see [`leave`](Heap::leave).
+    is_left: Cell<bool>,
 }
 
 impl Heap {
@@ -124,7 +134,7 @@ impl Heap {
             unsafe { engine::walk_is_possible(objects.heap, objects.local, block) }
         });
         match can_walk {
-            Some(can_walk) => Ok(Heap { objects, blocks, wall: idle.wall, can_walk }),
+            Some(can_walk) => Ok(Heap { objects, blocks, wall: idle.wall, can_walk, is_left: Cell::new(false) }),
             None => {
                 objects.give_up();
                 blocks.give_up();
@@ -138,12 +148,23 @@ impl Heap {
     /// # Errors
     /// Those of [`Wall::take`], and when there is no memory for the heap's own data.
     pub(crate) fn walled(bytes: u64) -> Result<Heap, Error> {
-        let idle = IdleHeap::within(Wall::take(bytes)?)?;
-        Heap::take_up(idle).map_err(|(idle, error)| {
-            // SAFETY: made above, and nothing has been allocated from it since.
-            unsafe { idle.destroy() };
-            error
-        })
+        let mut idle = IdleHeap::within(Wall::take(bytes)?)?;
+        let mut attempts = if engine::PURGES_ARE_IN_THE_WAY { PURGES } else { 0 };
+        loop {
+            match Heap::take_up(idle) {
+                Ok(heap) => return Ok(heap),
+                Err((refused, _)) if attempts > 0 => {
+                    attempts -= 1;
+                    thread::yield_now();
+                    idle = refused;
+                }
+                Err((idle, error)) => {
+                    // SAFETY: made above, and nothing has been allocated from it since.
+                    unsafe { idle.destroy() };
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Ends the pairing. `None` where a heap cannot go to another thread; what is allocated in it stays valid all the same.
@@ -158,14 +179,37 @@ impl Heap {
         if !engine::HEAP_IS_THREAD_BOUND {
             return Some(idle);
         }
-        if empty {
-            // SAFETY: empty (1).
+        if empty && !self.is_left.get() {
+            // SAFETY: empty (1), and nobody else's blocks have come into it.
             unsafe { idle.destroy() };
-        } else if let Some(wall) = idle.wall {
+            return None;
+        }
+        // It stays with its thread, at whose end the engine passes its blocks on.
+        for heap in [idle.objects, idle.blocks] {
+            // SAFETY: alive, and made by this thread.
+            unsafe { engine::leave(heap) }
+        }
+        if let Some(wall) = idle.wall {
             wall.lose();
         }
-        // Otherwise it stays with its thread, at whose end the engine passes its blocks on.
         None
+    }
+
+    /// The thread ends. Where the heap ends with it, its blocks go to the engine, and those of others may come into it: it cannot be walked any more,
+    /// nor be freed as a whole.
+    pub(crate) fn leave(&self) {
+        if engine::HEAP_IS_THREAD_BOUND {
+            self.is_left.set(true);
+            for half in self.halves() {
+                // SAFETY: alive, and made by this thread.
+                unsafe { engine::leave(half.heap) }
+            }
+        }
+    }
+
+    /// Whether it was left.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left.get()
     }
 
     /// Ends the heap with all that is allocated in it. What is kept at hand goes with it.
@@ -200,9 +244,9 @@ impl Heap {
     }
 
     /// Where the objects lie, to be walked: the engine's heap and what allocates from it here. `None` when the engine is built
-    /// otherwise than this crate was told.
+    /// otherwise than this crate was told, and when it was [left](Heap::leave).
     pub(super) fn walked(&self) -> Option<(NonNull<mi_heap_t>, NonNull<engine::Local>)> {
-        self.can_walk.then_some((self.objects.heap, self.objects.local))
+        self.can_be_walked().then_some((self.objects.heap, self.objects.local))
     }
 
     /// Gives the engine the objects' blocks that are kept at hand: what it has in use then is [OBJECTS](Heap).
@@ -368,7 +412,7 @@ unsafe impl Memory for Heap {
     }
 
     fn can_be_walked(&self) -> bool {
-        self.can_walk
+        self.can_walk && !self.is_left.get()
     }
 
     unsafe fn walk_on(

@@ -17,6 +17,7 @@ use crate::heartbeat;
 use crate::runtime::destroy::{Destroyed, Residues};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::thread;
+use crate::runtime::walk::heap_is_left;
 
 use super::{Outcome, State};
 
@@ -123,6 +124,9 @@ impl State {
     }
 
     fn can_end_here(&self) -> Result<(), Error> {
+        if self.heap.is_left() {
+            return Err(heap_is_left());
+        }
         if self.is_collecting() || self.polling.get() || self.pins.get() > 0 {
             return Err(in_use(
                 "a mutator cannot be destroyed by code that it has called: a handler, or a Drop within a step",

@@ -50,7 +50,7 @@ type StepObserver = Box<dyn FnMut(&Step)>;
 /// detached, unpinned, without handles, without live objects and without pending ones; or by `destroy`, which frees all these with it. Never a `&mut`: user code that runs below one of its
 /// methods comes back to it, so everything is a cell and holds before every call out.
 pub(super) struct State {
-    pub(super) heap: Heap,
+    pub(in crate::runtime) heap: Heap,
     pub(super) next: Cell<*const State>,
     shared: Arc<Shared>,
     pending: Pending,

@@ -5,6 +5,8 @@
 //! | what allocates | the *theap*, the thread-bound part of a heap | the heap, itself thread-bound |
 //! | a heap after its thread has ended | lives on, another thread may use it | is gone, its blocks belong to no heap |
 //! | at detach | the theap is deleted, its pages are free for the next thread | nothing: the heap waits for its own thread |
+//! | what is in the pages of threads that have ended | stays in its heap | comes into a heap of the next thread that needs memory, also one that was made not to take any |
+//! | what is free in an arena while it is given back to the system | | counts as in use |
 //! | huge ranges purged inside `free` | yes, unless `arena_purge_immediate_size` is raised | only when the delay is 0 |
 
 pub(crate) mod options;
@@ -16,9 +18,7 @@ use core::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind};
 
-use super::mi_heap_t;
-#[cfg(engine = "v3")]
-use super::walk;
+use super::{mi_heap_t, walk};
 pub(crate) use pages::{FoundBlock, FoundPage, WalkPlace, copy_words, walk_is_possible, walk_page, walk_pages};
 pub(crate) use profiler::PprofProfiler;
 
@@ -47,6 +47,9 @@ pub(crate) fn version() -> c_int {
     unsafe { super::mi_version() }
 }
 
+/// Whether what is free in an arena may be refused while another thread gives it back to the system.
+pub(crate) const PURGES_ARE_IN_THE_WAY: bool = cfg!(engine = "v2");
+
 /// Frees every block list and empty page of the calling thread's default heap and gives unused pages back to the
 /// operating system. Not bounded.
 pub(crate) fn collect_forced() {
@@ -64,9 +67,34 @@ pub(crate) fn init_thread() {
     unsafe { super::mi_free(block) };
 }
 
+/// The tag of this crate's heaps. When a thread needs memory, version 2 puts pages that threads which have ended left behind into a heap of it
+/// with the tag that they had there: not into these, as [`leave`] takes it away from what is left. All other heaps have 0, unless asked for otherwise.
+#[cfg(engine = "v2")]
+const HEAP_TAG: c_int = 109;
+
 pub(crate) fn heap_new() -> Option<NonNull<mi_heap_t>> {
+    #[cfg(engine = "v3")]
     // SAFETY: takes nothing; null when memory or heaps have run out.
-    NonNull::new(unsafe { super::mi_heap_new() })
+    let heap = unsafe { super::mi_heap_new() };
+    #[cfg(engine = "v2")]
+    // SAFETY: as above; in no arena in particular.
+    let heap = unsafe { super::mi_heap_new_ex(HEAP_TAG, true, 0) };
+    NonNull::new(heap)
+}
+
+/// Leaves the blocks of a heap to whoever frees them, before the thread ends that made it. Until then, pages that others have left may come into it. On
+/// version 3 it does nothing.
+///
+/// # Safety
+/// `heap` is alive and, where it is [bound](HEAP_IS_THREAD_BOUND) to a thread, was made by this one.
+pub(crate) unsafe fn leave(heap: NonNull<mi_heap_t>) {
+    #[cfg(engine = "v2")]
+    // SAFETY: alive, this thread's (obligation).
+    unsafe {
+        walk::mimalloc_runtime_untag(heap.as_ptr())
+    }
+    #[cfg(engine = "v3")]
+    let _ = heap;
 }
 
 /// Arenas are of whole multiples of this, in bytes: version 3 would round down to it, and so give less than was asked for.
@@ -136,8 +164,8 @@ pub(crate) fn heap_new_in(arena: &Arena) -> Option<NonNull<mi_heap_t>> {
     // SAFETY: an arena; null when memory or heaps have run out.
     let heap = unsafe { super::mi_heap_new_in_arena(arena.id.as_ptr()) };
     #[cfg(engine = "v2")]
-    // SAFETY: as above. Heaps without a tag of their own have 0.
-    let heap = unsafe { super::mi_heap_new_ex(0, true, arena.id.get()) };
+    // SAFETY: as above.
+    let heap = unsafe { super::mi_heap_new_ex(HEAP_TAG, true, arena.id.get()) };
     NonNull::new(heap)
 }
 

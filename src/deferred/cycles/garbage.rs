@@ -112,23 +112,18 @@ impl Cycles {
         if self.phase.get() != Phase::TakeApart {
             return None;
         }
-        loop {
-            while let Some(object) = self.next_listed() {
+        let next = || {
+            core::iter::from_fn(|| self.next_listed()).find(|object| {
                 // SAFETY: by MEMBERS not freed.
-                if is_condemned(unsafe { header(object) }.word()) {
-                    return Some(object);
-                }
-            }
-            if !self.walks_on() {
-                self.enter_phase(Phase::HandOver);
-                return None;
-            }
-            if !meter.admits() {
-                return None;
-            }
-            // SAFETY: 1.
-            unsafe { self.walk_on(pending, memory, meter) }
+                is_condemned(unsafe { header(*object) }.word())
+            })
+        };
+        // SAFETY: 1.
+        let object = unsafe { self.next_in_walk(pending, memory, meter, next) };
+        if object.is_none() && !self.walks_on() && self.phase.get() == Phase::TakeApart {
+            self.enter_phase(Phase::HandOver);
         }
+        object
     }
 
     /// The next member of which nothing is left but the memory; it is one no more. None of them is in hand. `None` if there is none, or while
@@ -145,39 +140,35 @@ impl Cycles {
         if self.phase.get() != Phase::HandOver {
             return None;
         }
-        loop {
-            let Some(object) = self.take_last() else {
-                if !self.walks_on() {
-                    self.members.take();
-                    self.wide.set(false);
-                    self.phase.set(Phase::Idle);
-                    return None;
+        let next = || {
+            core::iter::from_fn(|| self.take_last()).find(|object| {
+                // SAFETY: by MEMBERS not freed.
+                let header = unsafe { header(*object) };
+                let word = header.word();
+                if word.is_dead() {
+                    header.set_word(word.let_go());
+                    return word.is_husk();
                 }
-                if !meter.admits() {
-                    return None;
+                if word.colour() != Colour::Condemned {
+                    // SAFETY: alive, and just taken from the list.
+                    unsafe { self.leave(*object) };
+                    return false;
                 }
-                // SAFETY: 1.
-                unsafe { self.walk_on(pending, memory, meter) }
-                continue;
-            };
-            // SAFETY: by MEMBERS not freed.
-            let header = unsafe { header(object) };
-            let word = header.word();
-            if word.is_dead() {
-                header.set_word(word.let_go());
-                if word.is_husk() {
-                    return Some(object);
-                }
-            } else if word.colour() == Colour::Condemned {
-                if !is_abandoned(word) {
+                let goes = !is_abandoned(word);
+                if goes {
                     header.set_word(word.dead(0).husk());
-                    return Some(object);
                 }
-            } else {
-                // SAFETY: alive, and just taken from the list.
-                unsafe { self.leave(object) };
-            }
+                goes
+            })
+        };
+        // SAFETY: 1.
+        let object = unsafe { self.next_in_walk(pending, memory, meter, next) };
+        if object.is_none() && !self.walks_on() && self.phase.get() == Phase::HandOver {
+            self.members.take();
+            self.wide.set(false);
+            self.phase.set(Phase::Idle);
         }
+        object
     }
 
     /// The objects in the set of candidates.

@@ -69,6 +69,7 @@
 mod addresses;
 mod garbage;
 mod look;
+mod members;
 mod program;
 mod trial;
 

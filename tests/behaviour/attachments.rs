@@ -346,7 +346,8 @@ fn whatever_is_attached_and_goes_the_heap_is_in_order() {
         }
         world.look();
         let left: Vec<_> = world.mutators.iter().map(|(_, mutator)| mutator.metrics().live.now.objects).collect();
-        assert_eq!((left, world.runtime.metrics().lingering), (vec![0; 3], 0), "seed {seed}");
+        let all = world.runtime.metrics();
+        assert_eq!((left, all.lingering), (vec![0; 3], 0), "seed {seed}: {:?} {:?}", all.trials, all.finalizers);
     }
     assert!(FINALIZED.get() > 100);
 }

@@ -19,6 +19,9 @@ use super::cycles::Trials;
 /// been allocated that would do without patience, once between two trials, and if it finds garbage the patience ends. So a program whose data grows is not searched as often as it doubles, and one
 /// that begins to make garbage is noticed.
 ///
+/// Garbage that is left to finalizers is as good as freed: if it counted as in use, garbage that all has finalizers would come together faster than it is
+/// found. The price is that a structure which its finalizer takes out again each time is searched as often as garbage.
+///
 /// Objects that have died while they waited for a trial are freed by it, so they are as good as garbage: patience does not count
 /// while they are as many as an eighth of the last trial's members. Otherwise they would come together as garbage does, and as each costs
 /// units, the next time would be all the later.
@@ -33,7 +36,7 @@ pub(super) struct Pace {
     units: Cell<u64>,
     /// What trials and probes had come to before the last of either.
     before: Cell<Trials>,
-    /// The members of the last trial, and how many of them were freed by it.
+    /// The members of the last trial, and how many of them were freed by it, or left to finalizers.
     found: Cell<(u64, u64)>,
     /// Bytes from the last trial to the next, without patience.
     gap: Cell<u64>,

@@ -101,24 +101,20 @@ impl Walk {
     }
 }
 
+/// Why a heap cannot be walked.
 #[cold]
-fn unwalkable(heap: &Heap) -> Error {
+pub(super) fn unwalkable(heap: &Heap) -> Error {
     if heap.is_left() {
-        return heap_is_left();
+        return Error::new(
+            ErrorKind::Refused,
+            "the thread is ending, and with version 2 of the engine what other threads have left may have come into the heap: do this before \
+             thread-local values are destroyed, or detach the mutator",
+        );
     }
     Error::new(
         ErrorKind::EngineMismatch,
         "the engine is built with other settings than this crate knows of, and cannot be walked: if the feature `secure` or `debug` of \
          libmimalloc-sys3 is wanted, ask for it by the feature of the same name of this crate",
-    )
-}
-
-/// What cannot be done with a heap that was left.
-pub(super) fn heap_is_left() -> Error {
-    Error::new(
-        ErrorKind::Refused,
-        "the thread is ending, and with version 2 of the engine what other threads have left may have come into the heap: do this before \
-         thread-local values are destroyed, or detach the mutator",
     )
 }
 

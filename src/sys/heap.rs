@@ -18,11 +18,13 @@ pub struct mi_heap_t {
 unsafe extern "C" {
     /// A new heap; null when memory or heaps (version 3: 64,512) have run out.
     pub fn mi_heap_new() -> *mut mi_heap_t;
-    /// Gives a heap back; its live blocks move to the main heap (version 2: to the thread's first). While another thread
-    /// frees into the heap or walks it, this crashes or hangs.
+    /// Gives a heap back; its live blocks move to the main heap. (Version 2: to the thread's first, if they have the same tag and arena; otherwise they
+    /// are left as by a thread that has ended, see [`mi_heap_new_ex`](super::mi_heap_new_ex).) While another thread frees into the heap or walks it, this
+    /// crashes or hangs.
     pub fn mi_heap_delete(heap: *mut mi_heap_t);
     /// Gives a heap back and frees its live blocks. While another thread frees into the heap or walks it, this crashes or
-    /// hangs. On version 2, a heap that may not be destroyed is deleted instead.
+    /// hangs. On version 2, a heap that may not be destroyed is deleted instead; and one without a tag of its own may have taken in what threads that have
+    /// ended left in use, which goes with it.
     pub fn mi_heap_destroy(heap: *mut mi_heap_t);
     /// Calls the deferred-free function, with `force` as it is here; then frees what other threads freed, and empty pages.
     /// `force` also gives memory back to the system. Version 3: of the calling thread's part of the heap. Not bounded.
@@ -68,7 +70,7 @@ unsafe extern "C" {
     ///
     /// Pages that threads which have ended left with blocks in use come into a heap of the next thread that needs memory: one with the tag of
     /// the heap that they were made for, or if that thread has none, any, also one of a mutator. So heaps with a tag other than 0 must not leave
-    /// blocks when their thread ends. The heaps of mutators have 109.
+    /// blocks when they are deleted or their thread ends. The heaps of mutators have 109.
     pub fn mi_heap_new_ex(heap_tag: c_int, allow_destroy: bool, arena_id: mi_arena_id_t) -> *mut mi_heap_t;
     /// Whether the block is of the heap. The pointer must be a block.
     pub fn mi_heap_contains_block(heap: *mut mi_heap_t, p: *const c_void) -> bool;

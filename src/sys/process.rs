@@ -71,6 +71,7 @@ unsafe extern "C" {
 
 #[cfg(engine = "v2")]
 unsafe extern "C" {
-    /// A forced [`mi_collect`] that then gives segments up, until the thread has about so many bytes (0: an option says).
+    /// A forced [`mi_collect`] that then gives segments up, until the thread has about so many bytes (0: an option says). What is in use in them is left
+    /// as by a thread that has ended, and may come into any heap: not on a thread that has a mutator.
     pub fn mi_collect_reduce(target_thread_owned: usize);
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use crate::engine::{self, Area, Heap, malloc_in};
+#[cfg(feature = "v2")]
+use crate::process::alone;
 
 /// Blocks that a walk is expected to see.
 const BLOCKS: usize = if cfg!(small_tests) { 10_000 } else { 100_000 };
@@ -106,32 +108,34 @@ fn destroying_a_heap_in_an_arena_leaves_its_blocks() {
     unsafe { engine::free(block.cast()) };
 }
 
-/// In version 2, also one that was made so as not to; not one with a tag that what they have left has not.
+/// In version 2, also one that was made so as not to; not one with a tag that what they have left has not. On its own: others look at their heaps too.
 #[cfg(feature = "v2")]
 #[test]
 fn a_heap_takes_in_what_threads_have_left() {
-    let all = Arc::new(Barrier::new(10));
-    let leave = || {
-        let all = Arc::clone(&all);
-        thread::spawn(move || {
-            let left: Vec<_> = (0..100).map(|_| malloc_in(engine::heap(), 64).expose_provenance()).collect();
-            // Each has segments of its own.
-            all.wait();
-            left
-        })
-    };
-    // SAFETY: no arena in particular.
-    let tagged = || unsafe { engine::mi_heap_new_ex(7, true, engine::NO_ARENA) };
-    for (make, takes) in [(&tagged as &dyn Fn() -> *mut Heap, false), (&engine::heap, true)] {
-        let threads: Vec<_> = (0..10).map(|_| leave()).collect();
-        let left: HashSet<usize> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        let heap = make();
-        // More than there is room for in a segment or two.
-        (0..70).for_each(|_| assert!(!malloc_in(heap, 1 << 20).is_null()));
-        let found = walk(heap);
-        assert!(found.len() >= 70);
-        assert_eq!(!found.is_disjoint(&left), takes);
-    }
+    alone(|| {
+        // SAFETY: no arena in particular.
+        let tagged = || unsafe { engine::mi_heap_new_ex(7, true, engine::NO_ARENA) };
+        for (make, takes) in [(&tagged as &dyn Fn() -> *mut Heap, false), (&engine::heap, true)] {
+            let all = Arc::new(Barrier::new(10));
+            let leave = || {
+                let all = Arc::clone(&all);
+                thread::spawn(move || {
+                    let left: Vec<_> = (0..100).map(|_| malloc_in(engine::heap(), 64).expose_provenance()).collect();
+                    // Each has segments of its own.
+                    all.wait();
+                    left
+                })
+            };
+            let threads: Vec<_> = (0..10).map(|_| leave()).collect();
+            let left: HashSet<usize> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+            let heap = make();
+            // More than there is room for in a segment or two.
+            (0..70).for_each(|_| assert!(!malloc_in(heap, 1 << 20).is_null()));
+            let found = walk(heap);
+            assert!(found.len() >= 70);
+            assert_eq!(!found.is_disjoint(&left), takes);
+        }
+    });
 }
 
 /// With an alignment above 16 the engine may hand out a place within a block; a walk tells where the block begins.

@@ -74,6 +74,8 @@ impl Cycles {
     pub(in crate::deferred) fn doubt(&self) {
         self.abandon();
         match self.phase.get() {
+            // No finalizer leads to what is grey there, and nobody comes upon what is black before it is spared.
+            Phase::Sweep { next: Next::Condemn } | Phase::Trim { next: Next::Condemn } => {}
             Phase::Sweep { .. } => self.phase.set(Phase::Sweep { next: Next::GiveUp }),
             Phase::Trim { .. } => self.phase.set(Phase::Trim { next: Next::GiveUp }),
             Phase::Seek => {

@@ -11,11 +11,13 @@ mod remote_free;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use std::thread;
+use std::time::Duration;
 
 use crate::deferred::{Memory, OBJECT_ALIGN, Object, Place, Unwalkable};
 use crate::engine::{Area, EngineStats, heap_is_made};
 use crate::error::{Error, ErrorKind};
 use crate::fallible;
+use crate::heartbeat;
 use crate::sys::{self, engine, mi_heap_t};
 
 #[cfg(doc)]
@@ -33,6 +35,8 @@ pub(crate) struct IdleHeap {
     objects: NonNull<mi_heap_t>,
     blocks: NonNull<mi_heap_t>,
     wall: Option<Wall>,
+    /// [`Heap::is_own`].
+    is_own: bool,
 }
 
 // SAFETY: where heaps are bound to their thread, one is idle only from its making until it is taken up or destroyed, within one call
@@ -44,14 +48,14 @@ impl IdleHeap {
     pub(crate) fn new() -> Result<IdleHeap, Error> {
         heap_is_made();
         let (objects, blocks) = two(engine::heap_new).ok_or_else(no_heap)?;
-        Ok(IdleHeap { objects, blocks, wall: None })
+        Ok(IdleHeap { objects, blocks, wall: None, is_own: true })
     }
 
     /// A heap that takes its memory from within `wall`.
     fn within(wall: Wall) -> Result<IdleHeap, Error> {
         heap_is_made();
         match two(|| engine::heap_new_in(wall.arena())) {
-            Some((objects, blocks)) => Ok(IdleHeap { objects, blocks, wall: Some(wall) }),
+            Some((objects, blocks)) => Ok(IdleHeap { objects, blocks, wall: Some(wall), is_own: true }),
             None => {
                 wall.give_back();
                 Err(no_heap())
@@ -65,11 +69,14 @@ impl IdleHeap {
     /// 1. No block of it is used again, and no thread is freeing into it.
     pub(crate) unsafe fn destroy(self) {
         for heap in [self.objects, self.blocks] {
-            // A build of the engine with guard pages leaves the blocks to itself.
-            // SAFETY: alive; where heaps are bound to a thread, it is this one.
-            unsafe { engine::leave(heap) }
-            // SAFETY: nobody uses the heap: it is idle, and neither does anybody use its blocks (1).
-            unsafe { sys::mi_heap_destroy(heap.as_ptr()) }
+            if self.is_own {
+                // SAFETY: nobody uses the heap: it is idle, and neither does anybody use its blocks (1).
+                unsafe { sys::mi_heap_destroy(heap.as_ptr()) }
+            } else {
+                // What is in use in it stays.
+                // SAFETY: nobody uses the heap; bound to this thread, as it is not its own.
+                unsafe { sys::mi_heap_delete(heap.as_ptr()) }
+            }
         }
         if let Some(wall) = self.wall {
             wall.give_back();
@@ -95,8 +102,11 @@ fn no_heap() -> Error {
     )
 }
 
-/// So often a wall is asked again, of which another thread may be giving memory back to the system: each time that takes some microseconds.
-const PURGES: u32 = 1000;
+/// So often a wall is asked again, of which another thread may be giving memory back to the system.
+const PURGES: u32 = 20;
+
+/// After this time: some 10 MiB are given back in it.
+const PURGE: Duration = Duration::from_millis(1);
 
 /// A heap in use by the thread that took it up.
 #[derive(Debug)]
@@ -149,13 +159,13 @@ impl Heap {
     /// Those of [`Wall::take`], and when there is no memory for the heap's own data.
     pub(crate) fn walled(bytes: u64) -> Result<Heap, Error> {
         let mut idle = IdleHeap::within(Wall::take(bytes)?)?;
-        let mut attempts = if engine::PURGES_ARE_IN_THE_WAY { PURGES } else { 0 };
+        let mut left = if engine::PURGES_ARE_IN_THE_WAY { PURGES } else { 0 };
         loop {
-            match Heap::take_up(idle) {
+            match heartbeat::causing(|| Heap::take_up(idle)) {
                 Ok(heap) => return Ok(heap),
-                Err((refused, _)) if attempts > 0 => {
-                    attempts -= 1;
-                    thread::yield_now();
+                Err((refused, _)) if left > 0 => {
+                    left -= 1;
+                    thread::sleep(PURGE);
                     idle = refused;
                 }
                 Err((idle, error)) => {
@@ -173,43 +183,51 @@ impl Heap {
     /// 1. If it is `empty`, no block of the heap is allocated any more.
     pub(crate) unsafe fn release(self, empty: bool) -> Option<IdleHeap> {
         self.free_kept();
-        let idle = IdleHeap { objects: self.objects.heap, blocks: self.blocks.heap, wall: self.wall };
-        self.objects.give_up();
-        self.blocks.give_up();
+        let idle = self.end();
         if !engine::HEAP_IS_THREAD_BOUND {
             return Some(idle);
         }
-        if empty && !self.is_left.get() {
-            // SAFETY: empty (1), and nobody else's blocks have come into it.
+        if empty {
+            // SAFETY: empty (1).
             unsafe { idle.destroy() };
-            return None;
-        }
-        // It stays with its thread, at whose end the engine passes its blocks on.
-        for heap in [idle.objects, idle.blocks] {
-            // SAFETY: alive, and made by this thread.
-            unsafe { engine::leave(heap) }
-        }
-        if let Some(wall) = idle.wall {
+        } else if let Some(wall) = idle.wall {
             wall.lose();
         }
+        // Otherwise it stays with its thread, at whose end the engine passes its blocks on.
         None
     }
 
-    /// The thread ends. Where the heap ends with it, its blocks go to the engine, and those of others may come into it: it cannot be walked any more,
-    /// nor be freed as a whole.
+    /// Nothing is allocated from it any more.
+    fn end(self) -> IdleHeap {
+        let is_own = self.is_own();
+        // Also where it is destroyed: a build of the engine with guard pages leaves the blocks to itself.
+        self.leave();
+        let idle = IdleHeap { objects: self.objects.heap, blocks: self.blocks.heap, wall: self.wall, is_own };
+        self.objects.give_up();
+        self.blocks.give_up();
+        idle
+    }
+
+    /// The thread ends. Where the heap ends with it, its blocks go to the engine, and those of others may come into it from now on.
     pub(crate) fn leave(&self) {
-        if engine::HEAP_IS_THREAD_BOUND {
+        if engine::HEAP_IS_THREAD_BOUND && self.can_walk {
             self.is_left.set(true);
             for half in self.halves() {
-                // SAFETY: alive, and made by this thread.
+                // SAFETY: alive, made by this thread, and laid out as it should be.
                 unsafe { engine::leave(half.heap) }
             }
         }
     }
 
     /// Whether it was left.
-    pub(crate) fn is_left(&self) -> bool {
+    pub(super) fn is_left(&self) -> bool {
         self.is_left.get()
+    }
+
+    /// Whether nothing lies in it but what was allocated from it, so that it can be freed as a whole. Where heaps are bound to a thread only one that
+    /// can be walked has been kept from taking in what others have left.
+    pub(super) fn is_own(&self) -> bool {
+        !engine::HEAP_IS_THREAD_BOUND || self.can_be_walked()
     }
 
     /// Ends the heap with all that is allocated in it. What is kept at hand goes with it.
@@ -217,11 +235,8 @@ impl Heap {
     /// # Safety
     /// 1. No block of it is used again, and no thread is freeing into it.
     pub(crate) unsafe fn destroy(self) {
-        let idle = IdleHeap { objects: self.objects.heap, blocks: self.blocks.heap, wall: self.wall };
-        self.objects.give_up();
-        self.blocks.give_up();
         // SAFETY: handed on (1).
-        unsafe { idle.destroy() }
+        unsafe { self.end().destroy() }
     }
 
     fn halves(&self) -> [&Half; 2] {

@@ -8,6 +8,7 @@ use crate::engine::Area;
 use crate::error::{Error, ErrorKind};
 use crate::heartbeat;
 use crate::runtime::metrics::{EngineCalls, Live, Metrics};
+use crate::runtime::walk::unwalkable;
 use crate::runtime::watch::Watch;
 use crate::runtime::words::Shown;
 
@@ -43,6 +44,9 @@ impl State {
                 "the heap cannot be walked while other threads may free into it: drop all RemoteFree handles of the mutator \
                  first, and free the blocks that earlier mutators have left",
             ));
+        }
+        if !self.heap.is_own() {
+            return Err(unwalkable(&self.heap));
         }
         // How long the list is, is the engine's affair.
         // SAFETY: nobody else has, or can come by, something to free into it with.

@@ -17,7 +17,7 @@ use crate::heartbeat;
 use crate::runtime::destroy::{Destroyed, Residues};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::thread;
-use crate::runtime::walk::heap_is_left;
+use crate::runtime::walk::unwalkable;
 
 use super::{Outcome, State};
 
@@ -124,8 +124,8 @@ impl State {
     }
 
     fn can_end_here(&self) -> Result<(), Error> {
-        if self.heap.is_left() {
-            return Err(heap_is_left());
+        if !self.heap.is_own() {
+            return Err(unwalkable(&self.heap));
         }
         if self.is_collecting() || self.polling.get() || self.pins.get() > 0 {
             return Err(in_use(

@@ -77,9 +77,17 @@ pub(crate) fn heap_new() -> Option<NonNull<mi_heap_t>> {
     // SAFETY: takes nothing; null when memory or heaps have run out.
     let heap = unsafe { super::mi_heap_new() };
     #[cfg(engine = "v2")]
-    // SAFETY: as above; in no arena in particular.
-    let heap = unsafe { super::mi_heap_new_ex(HEAP_TAG, true, 0) };
+    let heap = tagged(0);
     NonNull::new(heap)
+}
+
+#[cfg(engine = "v2")]
+fn tagged(arena: super::mi_arena_id_t) -> *mut mi_heap_t {
+    // With a target a thread gives up segments that it uses, with what is in them.
+    // SAFETY: an option, of the range it has.
+    unsafe { super::mi_option_set(super::mi_option_target_segments_per_thread, 0) };
+    // SAFETY: an arena or none; null when memory or heaps have run out.
+    unsafe { super::mi_heap_new_ex(HEAP_TAG, true, arena) }
 }
 
 /// Leaves the blocks of a heap to whoever frees them, before the thread ends that made it. Until then, pages that others have left may come into it. On
@@ -164,8 +172,7 @@ pub(crate) fn heap_new_in(arena: &Arena) -> Option<NonNull<mi_heap_t>> {
     // SAFETY: an arena; null when memory or heaps have run out.
     let heap = unsafe { super::mi_heap_new_in_arena(arena.id.as_ptr()) };
     #[cfg(engine = "v2")]
-    // SAFETY: as above.
-    let heap = unsafe { super::mi_heap_new_ex(HEAP_TAG, true, arena.id.get()) };
+    let heap = tagged(arena.id.get());
     NonNull::new(heap)
 }
 

@@ -19,7 +19,7 @@ unsafe extern "C" {
     /// A new heap; null when memory or heaps (version 3: 64,512) have run out.
     pub fn mi_heap_new() -> *mut mi_heap_t;
     /// Gives a heap back; its live blocks move to the main heap. (Version 2: to the thread's first, if they have the same tag and arena; otherwise they
-    /// are left as by a thread that has ended, see [`mi_heap_new_ex`](super::mi_heap_new_ex).) While another thread frees into the heap or walks it, this
+    /// are left as by a thread that has ended, see `mi_heap_new_ex`.) While another thread frees into the heap or walks it, this
     /// crashes or hangs.
     pub fn mi_heap_delete(heap: *mut mi_heap_t);
     /// Gives a heap back and frees its live blocks. While another thread frees into the heap or walks it, this crashes or

@@ -298,6 +298,9 @@ impl Attach {
     /// destroyed heap has touched stays with the process, for the next mutator; [`Runtime::release_idle_heaps`] and
     /// [`Mutator::release_memory`] give it back. A [NUMA node](Attach::numa_node) means nothing to a heap with a wall.
     ///
+    /// On version 2 what is free in a wall counts as in use while some thread gives it back to the system: [`attach`](Attach::attach) waits for that, 20 ms at
+    /// most, and an allocation that needs it at such a moment may fail.
+    ///
     /// ```
     /// use mimalloc_runtime::{Ref, Runtime, Trace};
     ///

@@ -105,7 +105,7 @@ fn no_heap() -> Error {
 /// So often a wall is asked again, of which another thread may be giving memory back to the system.
 const PURGES: u32 = 20;
 
-/// After this time: some 10 MiB are given back in it.
+/// After this time each.
 const PURGE: Duration = Duration::from_millis(1);
 
 /// A heap in use by the thread that took it up.

@@ -38,19 +38,26 @@ fn those_of_a_cycle_are_due_together() {
     }
 }
 
+fn next(node: &Node) -> Ref<Node> {
+    let next = node.next.take().unwrap();
+    node.next.set(Some(next.clone()));
+    next
+}
+
+/// Says the numbers of so many nodes, each of which is whole, and takes what one of them has besides.
+fn walk(mut at: Ref<Node>, count: u32) -> Option<Ref<Node>> {
+    let mut other = None;
+    for _ in 0..count {
+        say(at.number);
+        other = other.or(at.other.take());
+        at = next(&at);
+    }
+    other
+}
+
 /// What only a key keeps, among garbage with finalizers, is finalized with it, whole, whenever the key is parted from it.
 #[test]
 fn values_of_keys_that_have_finalizers_are_finalized_too() {
-    fn walk_round(node: &Node) {
-        let mut at = node.next.take().unwrap();
-        node.next.set(Some(at.clone()));
-        for _ in 0..4 {
-            say(at.number);
-            let next = at.next.take().unwrap();
-            at.next.set(Some(next.clone()));
-            at = next;
-        }
-    }
     for units in 1..60 {
         let mutator = attach();
         mutator.set_finalizers_per_safepoint(0);
@@ -60,10 +67,10 @@ fn values_of_keys_that_have_finalizers_are_finalized_too() {
         // To it leads the map alone, so it dies when the key is parted; and it was no candidate, so the search comes to it after the key.
         let value = plain(&mutator, 9);
         value.next.set(Some(values[0].clone()));
-        Ref::set_finalizer(&value, (), |node, (), _| walk_round(node)).unwrap();
+        Ref::set_finalizer(&value, (), |node, (), _| _ = walk(next(node), 4)).unwrap();
         notes.insert(&mutator, &keys[1], value).unwrap();
         notes.insert(&mutator, &keys[4], loose[0].clone()).unwrap();
-        Ref::set_finalizer(&keys[3], (), |node, (), _| walk_round(node)).unwrap();
+        Ref::set_finalizer(&keys[3], (), |node, (), _| _ = walk(next(node), 4)).unwrap();
         drop((keys, values, loose));
         while mutator.metrics().finalizers.due == 0 {
             mutator.collect(Budget::Units(units));
@@ -223,23 +230,8 @@ fn garbage_that_no_finalizer_reaches_does_not_wait() {
         before[4].other.set(Some(behind[4].clone()));
         own[5].other.set(Some(behind[2].clone()));
         Ref::set_finalizer(&own[2], (), |node, (), _| {
-            let mut at = node.next.take().unwrap();
-            node.next.set(Some(at.clone()));
-            let mut behind = None;
-            for _ in 0..9 {
-                say(at.number);
-                behind = behind.or(at.other.take());
-                let next = at.next.take().unwrap();
-                at.next.set(Some(next.clone()));
-                at = next;
-            }
-            let mut at = behind.unwrap();
-            for _ in 0..10 {
-                say(at.number);
-                let next = at.next.take().unwrap();
-                at.next.set(Some(next.clone()));
-                at = next;
-            }
+            let behind = walk(next(node), 9).unwrap();
+            walk(behind, 10);
         })
         .unwrap();
         let weaks: Vec<_> =

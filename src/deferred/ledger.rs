@@ -14,7 +14,10 @@
 //!
 //! # Why it is right while the program goes on
 //! A reference of an object on the ledger that is given up is told (such an object is armed), and its count then compared with the one seen last. A reference
-//! that is taken is not told: then there are more from outside than is known, so garbage is sought that is not there, and the group is surveyed anew. All
+//! that is taken is not told: then there are more from outside than is known, so garbage is sought that is not there, and the group is surveyed anew. But what
+//! a survey comes upon, and does not follow as it is held, has its count compared as well: so a group is held for as long as anything on the ledger leads to
+//! it, and its objects cannot be struck off, and changed without a word, while others are said to be held that lead there. A group of which the number has come to 0 is
+//! held no more, whatever is seen of it later: the object that was released has been struck off, and what remains is not the group that was counted. All
 //! else that could change the number, or the groups, is a change to a slot of an object on the ledger:
 //!
 //! - a handle is moved from outside into the group, or a reference of it elsewhere, or what leads from one object to another ends, and with it the
@@ -58,7 +61,7 @@ pub(super) struct Ledger {
     /// With which cells tell of changes.
     number: Cell<u32>,
     entries: RefCell<HashMap<NonNull<Object>, Entry, BuildHasherDefault<Addresses>>>,
-    /// Outside references of each group.
+    /// Outside references of each group. With 0 it is one no more.
     groups: RefCell<Vec<i64>>,
     /// Surveys in a row that came to nothing, and searches until the next.
     in_vain: Cell<u32>,
@@ -119,15 +122,27 @@ impl Ledger {
     /// # Safety
     /// 1. `object` is alive.
     pub(super) unsafe fn released(&self, object: NonNull<Object>) -> bool {
+        // SAFETY: handed on (1).
+        unsafe { self.compare(object) };
+        self.holds(object)
+    }
+
+    /// Compares the count of an object, if it is on it, with the one seen last.
+    ///
+    /// # Safety
+    /// 1. `object` is alive.
+    unsafe fn compare(&self, object: NonNull<Object>) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(&object) {
             // SAFETY: alive (1).
             let count = unsafe { header(object) }.word().count();
             if entry.place < ALONE {
-                self.groups.borrow_mut()[entry.place as usize] += i64::from(count) - i64::from(entry.seen);
+                let held = &mut self.groups.borrow_mut()[entry.place as usize];
+                if *held > 0 {
+                    *held = (*held + i64::from(count) - i64::from(entry.seen)).max(0);
+                }
             }
             entry.seen = count;
         }
-        self.holds(object)
     }
 
     /// Strikes an object off, and says whether it was on it. Its header is the caller's to set.
@@ -304,7 +319,11 @@ impl<M: Memory> Survey<'_, '_, M> {
                 }
                 Ok(())
             }
-            Some(entry) if ledger.is_held(entry) => Ok(()),
+            Some(entry) if ledger.is_held(entry) => {
+                // SAFETY: alive: `word` is that of an object that is not over.
+                unsafe { ledger.compare(child) };
+                Ok(())
+            }
             _ => self.follow(child),
         }
     }

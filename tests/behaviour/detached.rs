@@ -178,6 +178,39 @@ fn a_cell_that_is_borrowed_meanwhile_is_looked_at_later() {
     assert_eq!(runtime.metrics().lingering, 0);
 }
 
+/// Handles that go one after the other when it dies: within the drain of its mutator's objects, where nothing is searched for meanwhile.
+#[derive(Trace)]
+struct Bell<T: 'static> {
+    #[trace(skip)]
+    handles: std::cell::RefCell<Vec<T>>,
+}
+
+impl<T> Bell<T> {
+    fn new(mutator: &Mutator) -> Ref<Bell<T>> {
+        mutator.alloc(Bell { handles: Default::default() }).unwrap_or_else(|_| panic!("no memory"))
+    }
+}
+
+/// Of two that lead to each other one is let go, and before it is looked at, the other is found to have a reference more than was known.
+#[test]
+fn a_group_of_which_one_was_let_go_is_held_no_more() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let [first, second] = [(); 2].map(|()| mutator.alloc(Link::default()).unwrap());
+    first.next.set(Some(second.clone()));
+    second.next.set(Some(first.clone()));
+    let weak = Ref::downgrade(&first).unwrap();
+    let bell = Bell::new(&mutator);
+    drop(mutator);
+    drop(first); // from now on both are known to be held by one reference, `second`
+    let [one, other] = [(); 2].map(|()| weak.upgrade().unwrap());
+    bell.handles.borrow_mut().extend([second, one]);
+    drop(bell);
+    assert_eq!(runtime.metrics().lingering, 1);
+    drop((other, weak));
+    assert_eq!(runtime.metrics().lingering, 0);
+}
+
 /// A reference to a node of any of these kinds.
 #[derive(Trace)]
 enum Any {
@@ -263,6 +296,14 @@ impl Any {
         }
     }
 
+    fn peek(&self, slot: usize) -> Option<Any> {
+        match self {
+            Any::Told(node) => node.slots.borrow()[slot].clone(),
+            Any::Untold(node) => node.slots.borrow()[slot].clone(),
+            Any::Words(node) => node.slots.borrow()[slot].clone(),
+        }
+    }
+
     fn take(&self, slot: usize) -> Option<Any> {
         self.change(|slots| slots[slot].take())
     }
@@ -277,6 +318,30 @@ impl Any {
             Any::Words(node) => Ref::get_mut(node).is_some(),
         }
     }
+}
+
+/// What a group is led to by others is counted when they are looked at, though it is not looked into again.
+#[test]
+fn a_group_is_held_by_what_was_found_to_lead_to_it_since() {
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let [first, second, third] = [0, 1, 2].map(|id| Any::new(&mutator, 1, id));
+    let untold = Any::new(&mutator, 2, 3);
+    first.change(|slots| slots.push(Some(second.clone())));
+    second.change(|slots| slots.push(Some(first.clone())));
+    drop(mutator);
+    drop(second); // the first two are held by `first`
+    let second = first.peek(0);
+    third.change(|slots| slots.push(second));
+    drop(third.clone()); // leads to them, and nothing to it
+    drop(untold.clone()); // the next search is a trial
+    let second = first.peek(0).unwrap();
+    drop(first);
+    second.change(|slots| slots.push(Some(third.clone())));
+    drop((second, third));
+    assert_eq!(runtime.metrics().lingering, 1);
+    drop(untold);
+    assert_eq!(runtime.metrics().lingering, 0);
 }
 
 /// What a program does to a graph.
@@ -301,6 +366,8 @@ enum Op {
     Hold(Index, Index, Index),
     /// All roots to one object but one go.
     ForgetAll(Index),
+    /// In the drain some roots go, or one more to the same object.
+    Toll(Vec<(Index, bool)>),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -317,6 +384,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => index::<Index>().prop_map(Op::Upgrade),
         1 => (index::<Index>(), index::<Index>(), index::<Index>()).prop_map(|(forget, of, put)| Op::Hold(forget, of, put)),
         1 => index::<Index>().prop_map(Op::ForgetAll),
+        1 => proptest::collection::vec((index::<Index>(), any::<bool>()), 1..5).prop_map(Op::Toll),
     ]
 }
 
@@ -325,6 +393,8 @@ fn op() -> impl Strategy<Value = Op> {
 struct Program {
     roots: Vec<Any>,
     weak: Vec<(usize, Weak<Told>)>,
+    /// What is counted is shown to others when an object dies: some to die.
+    bells: Vec<Ref<Bell<Any>>>,
     /// Objects that have a cell for weak references.
     hosts: HashSet<usize>,
     /// What each object refers to, by number.
@@ -364,8 +434,7 @@ impl Program {
             }
             Op::Follow(from, slot) => {
                 if let Some((from, slot)) = self.place(from, slot) {
-                    let found = self.roots[from].take(slot);
-                    self.roots[from].change(|slots| slots[slot] = found.clone());
+                    let found = self.roots[from].peek(slot);
                     self.roots.extend(found);
                 }
             }
@@ -408,6 +477,16 @@ impl Program {
                     });
                 }
             }
+            Op::Toll(some) => {
+                let Some(bell) = self.bells.pop() else { return };
+                for (root, is_one_more) in some {
+                    if !self.roots.is_empty() {
+                        let root = root.index(self.roots.len());
+                        let goes = if *is_one_more { self.roots[root].clone() } else { self.roots.swap_remove(root) };
+                        bell.handles.borrow_mut().push(goes);
+                    }
+                }
+            }
             Op::ForgetAll(root) => {
                 let kept = self.roots.swap_remove(root.index(count));
                 self.roots.retain(|root| root.id() != kept.id());
@@ -438,8 +517,7 @@ fn run(kinds: &[u8], ops: &[Op], gone: usize) {
         program.roots.push(Any::new(&mutator, *kind, id));
         program.slots.push(Vec::new());
     }
-    // What is counted is shown to others when an object dies.
-    let mut bells: Vec<_> = ops.iter().map(|_| mutator.alloc(0u8).unwrap()).collect();
+    program.bells.extend(ops.iter().map(|_| Bell::new(&mutator)));
     let watch = mutator.watch();
     let gone = gone.min(ops.len());
     ops[..gone].iter().for_each(|op| program.run(op));
@@ -451,11 +529,11 @@ fn run(kinds: &[u8], ops: &[Op], gone: usize) {
             drop(root.clone());
         }
         if let Op::Weaken(_) = op {
-            bells.pop();
+            program.bells.pop();
         }
-        assert_eq!(live(&watch), program.reachable() + bells.len() as u64, "{op:?}");
+        assert_eq!(live(&watch), program.reachable() + program.bells.len() as u64, "{op:?}");
     }
-    drop(bells);
+    program.bells.clear();
     program.weak.clear();
     while let Some(root) = program.roots.pop() {
         drop(root);

@@ -13,16 +13,17 @@ const PLACES: usize = 1 << 13;
 /// From so many candidates on, whoever has the place that comes next makes room; before, a free one is sought, of which an eighth are.
 const MOST: usize = PLACES / 8 * 7;
 
-/// Entries of the near index: one for each multiple of 16 in 64 KiB, of which the engine makes its pages. Objects of one page never contend for one.
-const NEAR: usize = 1 << 12;
+/// Entries of the near index: one for each multiple of 16 in 512 KiB. The engine makes its pages of 64 KiB, so objects of one never contend for one,
+/// and those of pages that follow each other hardly do.
+const NEAR: usize = 1 << 15;
 
 /// Entries of the far index: twice as many as places, so that what is sought is found near its home.
 const FAR: usize = 2 * PLACES;
 
-/// A set of objects in a fixed memory of 104 KiB, in which one is entered and struck off in constant time, and which is gone through
+/// A set of objects in a fixed memory of 160 KiB, in which one is entered and struck off in constant time, and which is gone through
 /// from the one entered last. The order does not depend on where objects lie, so that searches do the same work in every run.
 ///
-/// Most candidates die soon after they have become some. So where one stands is noted under its address within 64 KiB, where it is looked for when it dies;
+/// Most candidates die soon after they have become some. So where one stands is noted under its address within 512 KiB, where it is looked for when it dies;
 /// if another one's place is noted there, that moves to a hash table.
 ///
 /// Which objects are in it, their headers say.
@@ -37,7 +38,7 @@ pub(crate) struct Candidates {
 
 struct Tables {
     places: [Cell<Option<NonNull<Object>>>; PLACES],
-    /// One more than the place of an object with this address within 64 KiB; 0 for none.
+    /// One more than the place of an object with this address within 512 KiB; 0 for none.
     near: [Cell<u16>; NEAR],
     /// One more than the place of an object that is not there, at the first free entry from its home on; 0 for none.
     far: [Cell<u16>; FAR],
@@ -144,16 +145,24 @@ impl Candidates {
     /// Strikes off an object that is in the set.
     #[inline(always)]
     pub(super) fn remove(&self, object: NonNull<Object>) {
+        if !self.remove_near(object) {
+            self.remove_far(object);
+        }
+    }
+
+    /// Strikes off an object that is in the set, if it stands in the near index. It mostly does.
+    #[inline(always)]
+    pub(super) fn remove_near(&self, object: NonNull<Object>) -> bool {
         let Tables { places, near: entries, .. } = self.tables();
         let entry = &entries[near(object)];
         let place = (entry.get() as usize).wrapping_sub(1);
-        if place < PLACES && places[place].get() == Some(object) {
+        let is_there = place < PLACES && places[place].get() == Some(object);
+        if is_there {
             places[place].set(None);
             entry.set(0);
             self.len.set(self.len.get() - 1);
-        } else {
-            self.remove_far(object);
         }
+        is_there
     }
 
     #[cold]

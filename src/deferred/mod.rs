@@ -40,6 +40,7 @@ pub(crate) use impls::{drop_items, trace_cell, trace_ref_cell};
 pub(crate) use kind::{Quick, some_type_has_residue};
 pub(crate) use list::Full;
 pub(crate) use object::{Colour, Death, OBJECT_ALIGN, Word, addressable};
+pub(crate) use pace::InUse;
 pub(crate) use pacer::Pacer;
 pub(crate) use pending::{Large, Memory, Pending, Place, Route, Search, Unwalkable};
 pub(crate) use reach::{Reach, Verdict, drop_residue, is_followed_in_place};

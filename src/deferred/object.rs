@@ -218,6 +218,21 @@ impl Word {
         self.0 & (BUFFERED | ARMED | COLOUR) == BUFFERED
     }
 
+    /// The same as [`buffered`](Word::buffered) for one that was armed and no candidate: one addition.
+    #[inline(always)]
+    pub(crate) const fn suspected(self) -> Word {
+        const { assert!(ARMED << 1 == BUFFERED) };
+        debug_assert!(self.0 & (ARMED | BUFFERED) == ARMED);
+        Word(self.0 + ARMED)
+    }
+
+    /// The same as [`unbuffered`](Word::unbuffered) for one that [is simply a candidate](Word::is_simply_candidate).
+    #[inline(always)]
+    pub(crate) const fn struck_off(self) -> Word {
+        debug_assert!(self.is_simply_candidate());
+        Word(self.0 - ARMED)
+    }
+
     /// A candidate, which is not told of again.
     #[inline(always)]
     pub(crate) const fn buffered(self) -> Word {

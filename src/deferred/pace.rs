@@ -9,22 +9,29 @@ use super::cycles::Trials;
 /// A trial is worked on at safepoints, [`Pace::UNITS_PER_BYTE`] for each byte allocated since it began. No garbage object costs
 /// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
 ///
-/// The next one begins when [`Pace::LEAST`] bytes have been allocated, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
-/// objects in use; twice as many of either after one of whose members less than an eighth were garbage, twice as many again
-/// after the next such, up to 16 times. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
-/// often it is suspected.
+/// The *gap* to the next one is [`Pace::LEAST`] bytes of allocation, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
+/// objects in use. It is waited for once after a trial of whose members an eighth were garbage, twice after one that found less, four times
+/// after the next such, up to 16 times: *patience*. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
+/// often it is suspected. A program begins with the most patience, as most make no garbage cycles.
 ///
-/// While such patience lasts, a *probe* looks whether garbage comes together after all: a trial of a few young candidates
-/// ([`PROBED`](super::cycles::PROBED)) that is given up if they lead to much. It is made when [`Pace::BEFORE_PROBE`] times the bytes have
-/// been allocated that would do without patience, once between two trials, and if it finds garbage the patience ends. So a program whose data grows is not searched as often as it doubles, and one
+/// With the most patience a trial also waits until more is in use than when the last one ended, by an eighth, of objects or of all, or until 16 times as
+/// much again has been allocated ([`Pace::MOST_WAIT`]): garbage that comes together is in use as far as counts tell. So a program that makes none, and
+/// does not grow, is hardly searched. And whatever the patience, a trial is due after a gap when four times as much is in use as then.
+/// (CPython puts its full collections off by such a rule, until the young are a quarter of the old; QuickJS its collections, until
+/// half as much again is in use.)
+///
+/// While patience lasts, a *probe* looks whether garbage comes together after all: a trial of a few young candidates
+/// ([`PROBED`](super::cycles::PROBED)) that is given up if they lead to much. It is made after [`Pace::BEFORE_PROBE`] gaps (before the first trial after one),
+/// once between two trials, and if it finds garbage the patience ends. So a program whose data grows is not searched as often as it doubles, and one
 /// that begins to make garbage is noticed.
 ///
 /// Garbage that is left to finalizers is as good as freed: if it counted as in use, garbage that all has finalizers would come together faster than it is
 /// found. The price is that a structure which its finalizer takes out again each time is searched as often as garbage.
 ///
-/// Objects that have died while they waited for a trial are freed by it, so they are as good as garbage: patience does not count
-/// while they are as many as an eighth of the last trial's members. Otherwise they would come together as garbage does, and as each costs
-/// units, the next time would be all the later.
+/// Objects that have died while they waited for a trial leave their memory until it comes. So when they are half of those that wait ([`Pace::DEAD`]), these are
+/// *tidied*: gone through once, and the dead freed. Where some of them are on no list only a trial finds them. It is due without patience while those that died
+/// are as many as an eighth of the last one's members: they are as good as garbage. Otherwise they would come together as garbage does, and as
+/// each costs units, the next time would be all the later.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Bytes allocated since the last trial.
@@ -40,6 +47,12 @@ pub(super) struct Pace {
     found: Cell<(u64, u64)>,
     /// Bytes from the last trial to the next, without patience.
     gap: Cell<u64>,
+    /// What was in use when the last trial had ended; nothing before the first.
+    before_all: Cell<Option<InUse>>,
+    /// How many gaps have passed since.
+    gaps: Cell<u64>,
+    /// After how many a probe is due.
+    before_probe: Cell<u64>,
     /// Whether there has been a probe since the last trial.
     probed: Cell<bool>,
     /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
@@ -48,11 +61,30 @@ pub(super) struct Pace {
     spared: Cell<u64>,
 }
 
+/// Bytes: of objects that live, and of all that is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct InUse {
+    pub(crate) objects: u64,
+    pub(crate) all: u64,
+}
+
+/// How much more is in use than there was.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Growth {
+    None,
+    /// By an eighth at least.
+    Eighth,
+    /// To four times as much at least.
+    Fourfold,
+}
+
 /// What is made when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Trial,
     Probe,
+    /// Those that wait are gone through.
+    Tidying,
 }
 
 impl Pace {
@@ -60,17 +92,27 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
+    const MOST_WAIT: u64 = 16 * Pace::MOST_PATIENCE;
+    /// What counts for an eighth, and for four times as much, where little is in use.
+    const LEAST_EIGHTH: u64 = 64 << 10;
+    const LEAST_FOURFOLD: u64 = 4 << 20;
     const BEFORE_PROBE: u64 = 4;
+    const DEAD: u64 = 2;
+    /// It is not worth while for fewer.
+    const LEAST_DEAD: u64 = 1 << 10;
 
     pub(super) fn new() -> Pace {
         Pace {
             since: Cell::new(0),
-            patience: Cell::new(1),
+            patience: Cell::new(Pace::MOST_PATIENCE),
             credit: Cell::new(0),
             units: Cell::new(0),
             before: Cell::default(),
             found: Cell::default(),
             gap: Cell::new(Pace::LEAST),
+            before_all: Cell::new(Some(InUse::default())),
+            gaps: Cell::new(0),
+            before_probe: Cell::new(1),
             probed: Cell::new(false),
             dead: Cell::new(0),
             spared: Cell::new(0),
@@ -96,7 +138,7 @@ impl Pace {
         self.credit.take()
     }
 
-    /// So many units were worked off, in a search of whatever kind but a probe. Also those of a trial that has just ended.
+    /// So many units were worked off for a trial. Also those of one that has just ended.
     pub(super) fn spent(&self, units: u64) {
         self.units.set(self.units.get() + units);
         self.set_gap();
@@ -112,17 +154,65 @@ impl Pace {
         self.spared.set(self.spared.get() + 1);
     }
 
-    /// So many bytes were allocated while no trial is under way. What is due.
-    pub(super) fn wait(&self, bytes: u64) -> Option<Kind> {
+    /// So much is in use after a step of a search. The first after a trial counts.
+    pub(super) fn searched(&self, in_use: InUse) {
+        if self.before_all.get().is_none() {
+            self.before_all.set(Some(in_use));
+        }
+    }
+
+    fn growth(&self, now: InUse) -> Growth {
+        let of = |now: u64, before: u64| match now.saturating_sub(before) {
+            more if more >= before.saturating_mul(3).max(Pace::LEAST_FOURFOLD) => Growth::Fourfold,
+            more if more >= (before / 8).max(Pace::LEAST_EIGHTH) => Growth::Eighth,
+            _ => Growth::None,
+        };
+        let before = self.before_all.get().unwrap_or_default();
+        of(now.objects, before.objects).max(of(now.all, before.all))
+    }
+
+    /// So many bytes were allocated while no trial is under way, and `waiting` objects wait for one, all on the list; `None` if some are not. What is due.
+    #[inline]
+    pub(super) fn wait(
+        &self,
+        bytes: u64,
+        waiting: impl FnOnce() -> Option<usize>,
+        in_use: impl FnOnce() -> InUse,
+    ) -> Option<Kind> {
+        let (mut is_urgent, dead) = (false, self.dead.get());
+        if dead >= Pace::LEAST_DEAD {
+            match waiting() {
+                Some(waiting) if dead >= waiting as u64 / Pace::DEAD => return Some(Kind::Tidying),
+                Some(_) => {}
+                None => is_urgent = is_fruitful(self.found.get().0, dead),
+            }
+        }
         let since = self.since.get().saturating_add(bytes);
         self.since.set(since);
-        let gap = self.gap.get();
-        let patience = if is_fruitful(self.found.get().0, self.dead.get()) { 1 } else { self.patience.get() };
-        if since >= gap.saturating_mul(patience) {
-            Some(Kind::Trial)
-        } else {
-            let is_due = !self.probed.get() && since >= gap.saturating_mul(Pace::BEFORE_PROBE);
-            is_due.then_some(Kind::Probe)
+        let (gap, gaps) = (self.gap.get(), self.gaps.get() + 1);
+        if since < gap.saturating_mul(gaps) && !(is_urgent && since >= gap) {
+            return None;
+        }
+        let due = if is_urgent { Some(Kind::Trial) } else { self.due_after(gaps, in_use) };
+        if due.is_none() {
+            // What is due and cannot begin yet, is due the next time.
+            self.gaps.set(gaps);
+        }
+        due
+    }
+
+    /// What is due when so many gaps have passed.
+    #[cold]
+    fn due_after(&self, gaps: u64, in_use: impl FnOnce() -> InUse) -> Option<Kind> {
+        let patience = self.patience.get();
+        let is_over = gaps >= patience;
+        if is_over && (patience < Pace::MOST_PATIENCE || gaps >= Pace::MOST_WAIT) {
+            return Some(Kind::Trial);
+        }
+        match self.growth(in_use()) {
+            Growth::Fourfold => Some(Kind::Trial),
+            Growth::Eighth if is_over => Some(Kind::Trial),
+            _ => (!self.probed.get() && gaps >= self.before_probe.get()).then_some(Kind::Probe),
         }
     }
 
@@ -132,6 +222,8 @@ impl Pace {
         self.credit.set(0);
         if kind == Kind::Trial {
             self.units.set(0);
+        }
+        if kind != Kind::Probe {
             self.dead.set(0);
         }
     }
@@ -142,6 +234,7 @@ impl Pace {
         let members = trials.members - before.members;
         let garbage = trials.garbage - before.garbage + self.spared.take();
         match kind {
+            Kind::Tidying => {}
             Kind::Probe => {
                 self.probed.set(true);
                 if is_fruitful(members, garbage) {
@@ -154,6 +247,9 @@ impl Pace {
                 self.patience.set(if is_fruitful(members, freed) { 1 } else { longer });
                 self.found.set((members, freed));
                 self.set_gap();
+                self.before_all.set(None);
+                self.gaps.set(0);
+                self.before_probe.set(Pace::BEFORE_PROBE);
                 self.probed.set(false);
                 self.since.set(0);
             }

@@ -347,11 +347,26 @@ impl Pending {
     #[inline(never)]
     unsafe fn carry_loudly(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
         // SAFETY: handed on (1).
+        match unsafe { self.cycles.strike_off_near(object) } {
+            Some(word) if word.is_plain() => Some(object),
+            // SAFETY: handed on (1).
+            _ => unsafe { self.carry_struck_off(object) },
+        }
+    }
+
+    /// The rest of `carry_loudly`.
+    ///
+    /// # Safety
+    /// 1. As for [`push`](Pending::push).
+    #[cold]
+    #[inline(never)]
+    unsafe fn carry_struck_off(&self, object: NonNull<Object>) -> Option<NonNull<Object>> {
+        // SAFETY: handed on (1).
         if unsafe { self.cycles.strike_off(object) }.is_plain() {
             return Some(object);
         }
         // SAFETY: handed on (1).
-        unsafe { self.push(object) };
+        unsafe { self.push_looked_up(object) };
         None
     }
 
@@ -392,7 +407,8 @@ impl Pending {
         // SAFETY: dead, not freed (1).
         let header = unsafe { header(object) };
         // SAFETY: not queued (1).
-        if let Some(finalizer) = unsafe { self.part(object) } {
+        let finalizer = if header.word().hosts() { unsafe { self.part(object) } } else { None };
+        if let Some(finalizer) = finalizer {
             let word = header.word();
             if word.colour() != Colour::None {
                 self.cycles.member_died(word);

@@ -19,18 +19,14 @@ impl Cycles {
         self.walk.get().is_some()
     }
 
-    /// Whether all members are on the list.
+    /// Whether the phase gets on with what it has found, if there is more to be found by a walk.
     #[inline(always)]
-    pub(super) fn is_listed(&self) -> bool {
-        !self.wide.get()
-    }
-
-    /// Whether nothing is left to be done of what a phase has found.
-    pub(super) fn is_at_list_end(&self) -> bool {
-        self.phase.get() != Phase::Gather
-            && self.hand.get().is_none()
-            && self.members.borrow().len() <= self.at.get()
-            && self.page.borrow().is_empty()
+    pub(super) fn has_some_at_hand(&self) -> bool {
+        !self.walks_on()
+            || self.members.borrow().len() > self.at.get()
+            || !self.page.borrow().is_empty()
+            || self.hand.get().is_some()
+            || self.phase.get() == Phase::Gather
     }
 
     /// Drops what is behind the first `kept` members on the list, a chunk at most. True when nothing is any more.

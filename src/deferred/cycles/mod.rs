@@ -82,7 +82,7 @@ use super::candidates::{Candidates, Cursor};
 use super::ledger::Ledger;
 use super::list::List;
 use super::object::{Colour, MOST_INNER, OLDEST, Object, Word};
-use super::pace::{Kind, Pace};
+use super::pace::{InUse, Kind, Pace};
 use super::pending::{Memory, Place, header};
 use crate::aside::aside;
 
@@ -125,6 +125,8 @@ const MOST_PROBED: usize = 1024;
 enum Phase {
     /// There is none.
     Idle,
+    /// Those that waited stand in `members`, from the last: what has died is freed, and the others wait again.
+    Tidy,
     /// Of those that wait, members now, the ones before `at` are done.
     Admit,
     /// Candidates become members.
@@ -188,7 +190,8 @@ pub struct Trials {
 
 /// The search for garbage cycles among the objects of one mutator.
 ///
-/// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black or dead and waits, in `waiting`, once; and what
+/// Invariant MEMBERS: an object whose colour is not `None`, or that is held, stands in `members` or, if it is black or dead and waits, in `waiting`, once (or, while those are tidied, in
+/// either); and what
 /// stands there is one or the other, so its memory is not freed, save what a sweep has left behind ([`Phase::Sweep`]). Where the trial is wide there may be members that do not stand in `members`, and
 /// what does is one of them; and so many as `unlisted` says wait and do not stand in `waiting`. What stands in `page` is a member. An object is in the set of candidates exactly if it is buffered and its
 /// colour is `None` and it is not on the ledger.
@@ -442,18 +445,25 @@ impl Cycles {
     // ---- pacing ----
 
     /// So many bytes were allocated. Begins a trial if one is due, and says whether the next safepoint has something to do.
-    pub(crate) fn pay(&self, bytes: u64) -> bool {
+    pub(crate) fn pay(&self, bytes: u64, in_use: impl FnOnce() -> InUse) -> bool {
         if self.is_trying() {
             self.pace.earn(bytes);
             return true;
         }
-        let Some(due) = self.pace.wait(bytes) else { return false };
+        let Some(due) = self.pace.wait(bytes, || self.waiting_on_list(), in_use) else { return false };
         if self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
         }
-        if due == Kind::Probe {
-            self.probe();
-            return true;
+        match due {
+            Kind::Probe => {
+                self.probe();
+                return true;
+            }
+            Kind::Tidying => {
+                self.tidy();
+                return true;
+            }
+            Kind::Trial => {}
         }
         // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
         // in use by what they are garbage with, and they would wait again, older.
@@ -468,9 +478,21 @@ impl Cycles {
         }
     }
 
+    /// A step of a search has ended.
+    pub(crate) fn searched(&self, in_use: InUse) {
+        if !self.is_trying() {
+            self.pace.searched(in_use);
+        }
+    }
+
+    /// How many wait, if all of them are on the list.
+    fn waiting_on_list(&self) -> Option<usize> {
+        (self.unlisted.get() == 0).then(|| self.waiting.borrow().len())
+    }
+
     /// So many units were worked off, in a search of whatever kind.
     pub(super) fn spent(&self, units: u64) {
-        if !self.is_probing() {
+        if self.kind.get() == Kind::Trial {
             self.pace.spent(units);
         }
     }

@@ -19,7 +19,7 @@ impl Cycles {
         let word = header.word();
         if word.is_on_no_list() && self.candidates.add_next(object) {
             self.news.set(self.news.get() + 1);
-            return header.set_word(word.buffered());
+            return header.set_word(word.suspected());
         }
         // SAFETY: handed on (1).
         unsafe { self.suspect_loudly(object) }
@@ -179,6 +179,24 @@ impl Cycles {
         self.ledger.disturb(recount);
     }
 
+    /// The same as [`strike_off`](Cycles::strike_off) for most candidates. `None` for an object that is none, or is not found at once: nothing has
+    /// been done.
+    ///
+    /// # Safety
+    /// 1. As for `strike_off`.
+    #[inline(always)]
+    pub(crate) unsafe fn strike_off_near(&self, object: NonNull<Object>) -> Option<Word> {
+        // SAFETY: dead and not freed (1).
+        let header = unsafe { header(object) };
+        let word = header.word();
+        if !word.is_simply_candidate() || !self.candidates.remove_near(object) {
+            return None;
+        }
+        let word = word.struck_off();
+        header.set_word(word);
+        Some(word)
+    }
+
     /// An object dies. Returns what its header is from now on, save that it is not queued yet.
     ///
     /// # Safety
@@ -220,7 +238,7 @@ impl Cycles {
     pub(in crate::deferred) fn member_died(&self, word: Word) {
         // If it was one of those that wait, the next trial frees it.
         self.news.set(self.news.get() + 1);
-        if self.phase.get() == Phase::Idle {
+        if matches!(self.phase.get(), Phase::Idle | Phase::Tidy) {
             self.pace.died();
         }
         self.touched(word);

@@ -30,6 +30,32 @@ impl Cycles {
         self.count(|trials| trials.probes += 1);
     }
 
+    /// Begins to free what has died of those that wait, all of which are on the list. No trial is under way.
+    pub(super) fn tidy(&self) {
+        self.start(Kind::Tidying);
+        self.members.swap(&self.waiting);
+        self.enter_phase(Phase::Tidy);
+    }
+
+    /// One of those that waited. True if there is more to be done.
+    ///
+    /// # Safety
+    /// 1. As for `advance`.
+    unsafe fn tidy_one<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) -> bool {
+        let Some(object) = self.members.borrow_mut().pop() else {
+            self.end(pending, Phase::Idle);
+            return false;
+        };
+        meter.searched(1);
+        // SAFETY: by MEMBERS not freed.
+        let has_died = unsafe { header(object) }.word().is_dead();
+        if has_died || self.waiting.borrow_mut().push(object, self.room.get()).is_err() {
+            // SAFETY: 1; just taken from the list. What finds no room to wait in is a candidate again.
+            unsafe { self.dismiss(pending, memory, object, meter) }
+        }
+        true
+    }
+
     fn go_up_to(&self, level: u8) {
         self.level.set(level);
         if level == OLDEST {
@@ -99,15 +125,17 @@ impl Cycles {
     /// 1. The objects of this mutator came from `memory`.
     pub(in crate::deferred) unsafe fn advance<M: Memory>(&self, pending: &Pending, memory: &M, meter: &mut Meter) {
         while meter.admits() {
-            if self.owed.get() > 0 || self.walks_on() && self.is_at_list_end() {
+            if self.owed.get() > 0 || !self.has_some_at_hand() {
                 // SAFETY: 1.
                 unsafe { self.walk_on(pending, memory, meter) }
                 continue;
             }
             match self.phase.get() {
                 Phase::Idle | Phase::TakeApart | Phase::HandOver => return,
+                // SAFETY: 1.
+                Phase::Tidy => while unsafe { self.tidy_one(pending, memory, meter) } && meter.admits() {},
                 Phase::Admit => self.admit(meter),
-                Phase::Gather => self.gather(meter),
+                Phase::Gather => while self.gather(meter) && meter.admits() {},
                 Phase::Mark => {
                     if self.fresh.get() {
                         if self.verifying.get() && self.unwatched.get() && meter.units > 0 && meter.is_limited() {
@@ -119,12 +147,15 @@ impl Cycles {
                         self.unwatched.set(false);
                         self.fresh.set(false);
                     }
-                    while self.mark(pending, memory, meter) && self.is_listed() && meter.admits() {}
+                    while self.mark(pending, memory, meter) && self.has_some_at_hand() && meter.admits() {}
                 }
-                Phase::Scan => while self.scan(pending, memory, meter) && self.is_listed() && meter.admits() {},
+                Phase::Scan => while self.scan(pending, memory, meter) && self.has_some_at_hand() && meter.admits() {},
                 Phase::Sweep { next } => {
                     // SAFETY: 1.
-                    while unsafe { self.sweep(pending, memory, meter, next) } && self.is_listed() && meter.admits() {}
+                    while unsafe { self.sweep(pending, memory, meter, next) }
+                        && self.has_some_at_hand()
+                        && meter.admits()
+                    {}
                 }
                 Phase::Trim { next } => {
                     if self.trim(self.kept.get(), meter) {
@@ -132,7 +163,7 @@ impl Cycles {
                     }
                 }
                 Phase::Check => self.check(pending, meter),
-                Phase::Seek => while self.seek(pending, memory, meter) && self.is_listed() && meter.admits() {},
+                Phase::Seek => while self.seek(pending, memory, meter) && self.has_some_at_hand() && meter.admits() {},
                 Phase::Spare => self.spare_any(pending, meter),
                 Phase::Condemn => self.condemn(pending, meter),
                 // SAFETY: 1.
@@ -187,28 +218,34 @@ impl Cycles {
         header.set_word(if is_candidate && !is_listed { self.unlisted_member(object, word) } else { word });
     }
 
-    /// One candidate.
-    fn gather(&self, meter: &mut Meter) {
+    /// One candidate. True if there is more to be done.
+    #[inline(always)]
+    fn gather(&self, meter: &mut Meter) -> bool {
         let is_full = self.is_probing() && self.members.borrow().len() >= PROBED;
         let mut gathered = self.gathered.get();
         let next = if is_full { None } else { self.candidates.next(&mut gathered) };
-        let Some(object) = next else { return self.enter_phase(Phase::Mark) };
+        let Some(object) = next else {
+            self.enter_phase(Phase::Mark);
+            return false;
+        };
         self.gathered.set(gathered);
         meter.searched(1);
         // SAFETY: in the set, so by MEMBERS alive.
         let header = unsafe { header(object) };
         let word = header.word();
         if word.age() > self.level.get() {
-            return;
+            return true;
         }
         let is_listed = self.members.borrow_mut().push(object, self.room.get()).is_ok();
         if !is_listed && !self.may_walk() {
-            return self.fail();
+            self.fail();
+            return false;
         }
         self.candidates.remove(object);
         let word = word.grey(0).armed();
         header.set_word(if is_listed { word } else { self.unlisted_member(object, word) });
         self.count(|trials| trials.members += 1);
+        true
     }
 
     /// The member in hand, or else the next; `None` at the end.

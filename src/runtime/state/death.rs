@@ -127,6 +127,23 @@ impl State {
         // SAFETY: alive (2).
         let this = unsafe { state.as_ref() };
         // SAFETY: dead, and ours alone (1).
+        match unsafe { this.pending.cycles().strike_off_near(object) } {
+            // SAFETY: handed on (1, 2); plain, and no candidate any more.
+            Some(word) if word.is_plain() => unsafe { State::retire_plain(state, object) },
+            // SAFETY: handed on (1, 2).
+            _ => unsafe { State::retire_struck_off(state, object) },
+        }
+    }
+
+    /// The rest of `retire_loudly`, out of line with what needs a frame.
+    ///
+    /// # Safety
+    /// As for `retire`.
+    #[inline(never)]
+    unsafe fn retire_struck_off(state: NonNull<State>, object: NonNull<Object>) {
+        // SAFETY: alive (2).
+        let this = unsafe { state.as_ref() };
+        // SAFETY: dead, and ours alone (1).
         if unsafe { this.pending.cycles().strike_off(object) }.is_plain() {
             // SAFETY: handed on (1, 2); plain, and no candidate any more.
             unsafe { State::retire_plain(state, object) }

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use crate::deferred::{Budget, Large, Meter, Progress, Search, Stop};
+use crate::deferred::{Budget, InUse, Large, Meter, Progress, Search, Stop};
 use crate::heartbeat::Beat;
 use crate::runtime::metrics::{Cause, Step};
 use crate::runtime::mutator::Mutator;
@@ -93,7 +93,7 @@ impl State {
     /// So many bytes were charged, of which the search for garbage cycles has its part: wherever the clock is settled, or it would not
     /// get on in a program whose objects die all the time.
     pub(super) fn pay_for_search(&self, bytes: u64) {
-        if self.pending.cycles().pay(bytes) {
+        if self.pending.cycles().pay(bytes, || self.in_use_by_kind()) {
             self.interrupts.raise_news();
         }
     }
@@ -132,6 +132,10 @@ impl State {
         self.step_with(cause, budget, meter, large, search)
     }
 
+    fn in_use_by_kind(&self) -> InUse {
+        InUse { objects: self.live().bytes, all: self.in_use() }
+    }
+
     /// Tells the search how much lives.
     pub(super) fn suit_search(&self) {
         self.pending.cycles().suit(&self.heap, self.live().objects, self.room_under_stress());
@@ -164,6 +168,9 @@ impl State {
         }) == Outcome::Panicked
         {}
         self.pacer.credit(meter.freed.bytes, self.pending.tally().bytes);
+        if search != Search::None {
+            self.pending.cycles().searched(self.in_use_by_kind());
+        }
         let left = self.pending.has_work() || search == Search::All && self.pending.cycles().has_more();
         let stop = if left { Stop::Budget } else { Stop::Done };
         let progress = self.progress(stop, &meter);

@@ -312,7 +312,8 @@ fn garbage_is_found_without_memory() {
     // The ring of each; the center of the star, the root of the tree and the clique have more references than a header counts.
     let found = live - metrics.live.now.objects;
     assert!(found >= size as u64, "{found} {:?}", metrics.trials);
-    assert_eq!((metrics.trials.forgotten, metrics.trials.given_up), (0, 0));
+    // A probe that came upon as much as this is given up.
+    assert_eq!((metrics.trials.forgotten, metrics.trials.given_up), (0, metrics.trials.probes));
     mutator.collect(Budget::Unbounded);
     assert_eq!(mutator.metrics().live.now.objects, live / 2);
     drop(in_use);

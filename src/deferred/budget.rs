@@ -40,6 +40,21 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+impl Tally {
+    #[inline(always)]
+    pub(crate) fn plus(self, bytes: u64) -> Tally {
+        Tally { objects: self.objects + 1, bytes: self.bytes + bytes }
+    }
+
+    pub(crate) fn less(self, other: Tally) -> Tally {
+        Tally { objects: self.objects - other.objects, bytes: self.bytes - other.bytes }
+    }
+
+    pub(crate) fn and(self, other: Tally) -> Tally {
+        Tally { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// What a collection did and what it left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {

@@ -94,7 +94,7 @@ impl Pace {
     const MOST_PATIENCE: u64 = 16;
     const MOST_WAIT: u64 = 16 * Pace::MOST_PATIENCE;
     /// What counts for an eighth, and for four times as much, where little is in use.
-    const LEAST_EIGHTH: u64 = 64 << 10;
+    const LEAST_EIGHTH: u64 = Pace::LEAST;
     const LEAST_FOURFOLD: u64 = 4 << 20;
     const BEFORE_PROBE: u64 = 4;
     const DEAD: u64 = 2;
@@ -171,14 +171,15 @@ impl Pace {
         of(now.objects, before.objects).max(of(now.all, before.all))
     }
 
-    /// So many bytes were allocated while no trial is under way, and `waiting` objects wait for one, all on the list; `None` if some are not. What is due.
+    /// So many bytes were allocated while no trial is under way.
+    #[inline(always)]
+    pub(super) fn pass(&self, bytes: u64) {
+        self.since.set(self.since.get().saturating_add(bytes));
+    }
+
+    /// What is due, where a trial could begin. `waiting` objects wait for one, all on the list; `None` if some are not.
     #[inline]
-    pub(super) fn wait(
-        &self,
-        bytes: u64,
-        waiting: impl FnOnce() -> Option<usize>,
-        in_use: impl FnOnce() -> InUse,
-    ) -> Option<Kind> {
+    pub(super) fn due(&self, waiting: impl FnOnce() -> Option<usize>, in_use: impl FnOnce() -> InUse) -> Option<Kind> {
         let (mut is_urgent, dead) = (false, self.dead.get());
         if dead >= Pace::LEAST_DEAD {
             match waiting() {
@@ -187,15 +188,13 @@ impl Pace {
                 None => is_urgent = is_fruitful(self.found.get().0, dead),
             }
         }
-        let since = self.since.get().saturating_add(bytes);
-        self.since.set(since);
-        let (gap, gaps) = (self.gap.get(), self.gaps.get() + 1);
+        let (since, gap, gaps) = (self.since.get(), self.gap.get(), self.gaps.get() + 1);
         if since < gap.saturating_mul(gaps) && !(is_urgent && since >= gap) {
             return None;
         }
         let due = if is_urgent { Some(Kind::Trial) } else { self.due_after(gaps, in_use) };
         if due.is_none() {
-            // What is due and cannot begin yet, is due the next time.
+            // After a probe the same is asked again.
             self.gaps.set(gaps);
         }
         due

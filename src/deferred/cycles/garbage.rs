@@ -7,7 +7,7 @@ use crate::deferred::budget::Meter;
 use crate::deferred::object::{Colour, Object, Word};
 use crate::deferred::pending::{Memory, Pending, counted_bytes, header};
 
-use super::trial::Spread;
+use super::follow::Spread;
 use super::{Cycles, Next, Phase, TAKEN_APART, is_abandoned, is_condemned, is_grey};
 
 impl Cycles {

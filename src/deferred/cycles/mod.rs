@@ -67,10 +67,12 @@
 //! A *probe* is a small trial of level 0, between others when those find nothing ([`Pace`]). Nobody gets older by it.
 
 mod addresses;
+mod follow;
 mod garbage;
 mod look;
 mod members;
 mod program;
+mod sweep;
 mod trial;
 
 use core::cell::{Cell, RefCell};
@@ -450,10 +452,11 @@ impl Cycles {
             self.pace.earn(bytes);
             return true;
         }
-        let Some(due) = self.pace.wait(bytes, || self.waiting_on_list(), in_use) else { return false };
+        self.pace.pass(bytes);
         if self.phase.get() != Phase::Idle || self.candidates() == 0 {
             return false;
         }
+        let Some(due) = self.pace.due(|| self.waiting_on_list(), in_use) else { return false };
         match due {
             Kind::Probe => {
                 self.probe();

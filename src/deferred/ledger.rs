@@ -51,7 +51,8 @@ use super::trace::{ATTACHED, Look, Tracer};
 ///
 /// Invariant LEDGER: an object that is buffered and armed and whose colour is `None` is either a key of `entries` or a candidate, and no other
 /// is a key. Their memory is not freed: a death strikes them off. Unless it is void, each object on it was followed with `number` as it is now, and all that it leads to and that can be part of a
-/// cycle is on it too or has been struck off as a candidate since; and the outside references of a group are at least as many as are noted.
+/// cycle is on it too or has been struck off as a candidate since; and the outside references of a group are at least as many as are noted, and these at least as many as
+/// objects on the ledger have.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The mutator has gone.

@@ -13,7 +13,7 @@ impl Pending {
     /// Attaches an object to another one, its host, which takes over a counted reference to it.
     ///
     /// # Panics
-    /// If `host` is itself an attachment, or nothing was [prepared](Attachments::prepare).
+    /// If `host` is itself an attachment, or nothing was [prepared](crate::deferred::attached::Attachments::prepare).
     ///
     /// # Safety
     /// 1. Both are alive, of this queue; the caller gives up a reference to `attachment`, which is one, attached to nothing.
@@ -62,7 +62,7 @@ impl Pending {
     }
 
     /// Parts an object that was found to be garbage from its attachments. Its finalizer, if it has one, keeps it, and is due when
-    /// [all are found](Attachments::all_found).
+    /// [all are found](crate::deferred::attached::Attachments::all_found).
     ///
     /// # Safety
     /// 1. As for [`part`](Pending::part); `host` is alive.

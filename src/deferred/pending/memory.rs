@@ -46,7 +46,7 @@ pub(crate) unsafe trait Memory {
     ) -> Result<(Option<Place>, u64), Unwalkable>;
 
     /// Frees a block of at most [`SMALL`](crate::deferred::size::SMALL) bytes and of no larger alignment than all objects have, by the
-    /// bytes that are [`counted`] for it.
+    /// bytes that are [`counted`](crate::deferred::size::counted) for it.
     ///
     /// # Safety
     /// 1. As for `free`.

@@ -514,6 +514,72 @@ fn the_mutator_may_be_detached_within_a_push() {
     }
 }
 
+/// A cell is borrowed while the mutator goes within an allocation, so the search that this brings about cannot look into its object, which may be garbage: it is sought
+/// again with the release that makes it so.
+#[test]
+fn a_candidate_that_is_borrowed_while_the_mutator_is_detached_within_a_reserve_is_not_lost() {
+    thread_local! {
+        static MUTATOR: RefCell<Option<Mutator>> = const { RefCell::new(None) };
+    }
+    struct Detaches;
+    impl Drop for Detaches {
+        fn drop(&mut self) {
+            drop(MUTATOR.take());
+        }
+    }
+    #[derive(Trace)]
+    struct Bomb(#[trace(skip)] Detaches);
+    #[derive(Trace, Default)]
+    struct Knot(mimalloc_runtime::cell::RefCell<Option<Ref<Knot>>>);
+
+    let runtime = Runtime::new().unwrap();
+    let mutator = runtime.attach().unwrap();
+    let knot = mutator.alloc(Knot::default()).unwrap();
+    knot.0.replace(Some(knot.clone()));
+    drop(knot.clone());
+    let bomb = mutator.alloc(Bomb(Detaches)).unwrap_or_else(|_| panic!("no memory"));
+    let mut vec: HeapVec<u8, HeapRef> = HeapVec::new_in(mutator.heap());
+    MUTATOR.set(Some(mutator));
+    let borrowed = knot.0.borrow_mut();
+    drop(bomb);
+    vec.reserve(1 << 20);
+    assert!(MUTATOR.with_borrow(Option::is_none));
+    drop(borrowed);
+    drop((knot, vec));
+    assert_eq!(runtime.metrics().lingering, 0);
+}
+
+/// Few objects in cycles, each with a container of much memory, beside many that live and are suspected all the time: what they come to does not grow from
+/// trial to trial.
+#[test]
+fn garbage_with_large_containers_does_not_come_together() {
+    #[derive(Trace)]
+    struct Holder {
+        next: mimalloc_runtime::cell::Cell<Option<Ref<Holder>>>,
+        _bytes: HeapVec<u64, HeapRef>,
+    }
+    let mutator = attach();
+    let mut queue = std::collections::VecDeque::new();
+    let mut most = 0;
+    for _ in 0..5_000 {
+        for _ in 0..100 {
+            let new = chain(&mutator, 1);
+            drop(new.clone());
+            queue.push_back(new);
+            if queue.len() > 6_000 {
+                queue.pop_front();
+            }
+        }
+        let bytes = HeapVec::with_capacity_in(16 << 10, mutator.heap());
+        let holder = mutator.alloc(Holder { next: Default::default(), _bytes: bytes }).unwrap_or_else(|_| panic!());
+        holder.next.set(Some(holder.clone()));
+        drop(holder);
+        mutator.poll(1).unwrap();
+        most = most.max(mutator.metrics().in_use_bytes);
+    }
+    assert!(most < 16 << 20, "{most} {:?}", mutator.metrics().trials);
+}
+
 /// A container that an object has keeps a handle, and so does one outside. Unchecked the first may go with the object.
 #[test]
 fn containers_in_the_heap_keep_it_from_being_destroyed() {

@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn what_was_entered_is_found_from_the_newest_on() {
         // Next to each other, some apart, and all with one entry.
-        for apart in [16, 16 * 1024, 1 << 16] {
+        for apart in [16, 16 * 1024, 1 << 19] {
             let candidates = Candidates::new().unwrap();
             let mut model = VecDeque::new();
             let mut random = Random(1);

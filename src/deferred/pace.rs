@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use super::budget::Tally;
 use super::cycles::Trials;
 
 /// When trials are made, and how fast: paid for by allocation, like freeing.
@@ -9,16 +10,16 @@ use super::cycles::Trials;
 /// A trial is worked on at safepoints, [`Pace::UNITS_PER_BYTE`] for each byte allocated since it began. No garbage object costs
 /// as many units as that for its bytes, so while a trial goes on less garbage comes to be than it deals with.
 ///
-/// The *gap* to the next one is [`Pace::LEAST`] bytes of allocation, and [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
-/// objects in use. It is waited for once after a trial of whose members an eighth were garbage, twice after one that found less, four times
+/// The *gap* to the next one is [`Pace::LEAST`] bytes of allocation, or [`Pace::BYTES_PER_UNIT`] for each unit of the last one that went to
+/// objects in use, if that is more. It is waited for once after a trial of whose members an eighth were garbage, twice after one that found less, four times
 /// after the next such, up to 16 times: *patience*. So garbage pays for itself, and what is in use costs at most one unit for so many bytes, however
 /// often it is suspected. A program begins with the most patience, as most make no garbage cycles.
 ///
-/// With the most patience a trial also waits until more is in use than when the last one ended, by an eighth, of objects or of all, or until 16 times as
-/// much again has been allocated ([`Pace::MOST_WAIT`]): garbage that comes together is in use as far as counts tell. So a program that makes none, and
-/// does not grow, is hardly searched. And whatever the patience, a trial is due after a gap when four times as much is in use as then.
-/// (CPython puts its full collections off by such a rule, until the young are a quarter of the old; QuickJS its collections, until
-/// half as much again is in use.)
+/// With the most patience a trial also waits until more is in use than when the last one ended, by an eighth (256 KiB at least), of objects or of all, or, for garbage
+/// that was in use then, until [`Pace::MOST_WAIT`] gaps have passed since; that one looks at objects of any age. So a program that makes none, and
+/// does not grow, is hardly searched. And whatever the patience, a trial is due after a gap when four times as much is in use as then (4 MiB more at least).
+/// (CPython puts its full collections off by such a rule, until the young are a quarter of the old, and QuickJS its collections, until
+/// half as much again is in use, either without an end.)
 ///
 /// While patience lasts, a *probe* looks whether garbage comes together after all: a trial of a few young candidates
 /// ([`PROBED`](super::cycles::PROBED)) that is given up if they lead to much. It is made after [`Pace::BEFORE_PROBE`] gaps (before the first trial after one),
@@ -28,10 +29,9 @@ use super::cycles::Trials;
 /// Garbage that is left to finalizers is as good as freed: if it counted as in use, garbage that all has finalizers would come together faster than it is
 /// found. The price is that a structure which its finalizer takes out again each time is searched as often as garbage.
 ///
-/// Objects that have died while they waited for a trial leave their memory until it comes. So when they are half of those that wait ([`Pace::DEAD`]), these are
-/// *tidied*: gone through once, and the dead freed. Where some of them are on no list only a trial finds them. It is due without patience while those that died
-/// are as many as an eighth of the last one's members: they are as good as garbage. Otherwise they would come together as garbage does, and as
-/// each costs units, the next time would be all the later.
+/// Objects that have died while they waited for a trial leave their memory until somebody comes by. When that is [`Pace::BYTES_PER_WAITING`] for each that
+/// waits, dead or alive, these are *tidied*: gone through once, and the dead freed. Where some of them are on no list only a trial finds them. It is due
+/// without patience when those that died are as many as an eighth of the last one's members, or their bytes as many as a gap: they are as good as garbage.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Bytes allocated since the last trial.
@@ -47,16 +47,18 @@ pub(super) struct Pace {
     found: Cell<(u64, u64)>,
     /// Bytes from the last trial to the next, without patience.
     gap: Cell<u64>,
-    /// What was in use when the last trial had ended; nothing before the first.
+    /// What was in use when the last trial had ended, and its garbage was freed. Before that `None`; before the first trial, nothing.
     before_all: Cell<Option<InUse>>,
-    /// How many gaps have passed since.
+    /// After how many gaps since the last trial it was looked last whether something is due.
     gaps: Cell<u64>,
     /// After how many a probe is due.
     before_probe: Cell<u64>,
     /// Whether there has been a probe since the last trial.
     probed: Cell<bool>,
-    /// How many have died of those that wait for the next trial; while one is under way, of those that had waited for it.
-    dead: Cell<u64>,
+    /// What has died of those that wait, since all of them were gone through last.
+    dead: Cell<Tally>,
+    /// How many dead the trial that is under way has found among those that had waited for it.
+    found_dead: Cell<u64>,
     /// How much garbage the trial or probe that is under way leaves to finalizers.
     spared: Cell<u64>,
 }
@@ -78,6 +80,16 @@ enum Growth {
     Fourfold,
 }
 
+/// What is to begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    Tidying,
+    Probe,
+    Trial,
+    /// One that looks at objects of any age.
+    TrialOfAll,
+}
+
 /// What is made when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -92,14 +104,14 @@ impl Pace {
     const BYTES_PER_UNIT: u64 = 8;
     const LEAST: u64 = 256 << 10;
     const MOST_PATIENCE: u64 = 16;
-    const MOST_WAIT: u64 = 16 * Pace::MOST_PATIENCE;
+    const MOST_WAIT: u64 = 4 * Pace::MOST_PATIENCE;
     /// What counts for an eighth, and for four times as much, where little is in use.
     const LEAST_EIGHTH: u64 = Pace::LEAST;
     const LEAST_FOURFOLD: u64 = 4 << 20;
     const BEFORE_PROBE: u64 = 4;
-    const DEAD: u64 = 2;
-    /// It is not worth while for fewer.
-    const LEAST_DEAD: u64 = 1 << 10;
+    const BYTES_PER_WAITING: u64 = 16;
+    /// It is not worth while for less.
+    const LEAST_DEAD: u64 = 16 << 10;
 
     pub(super) fn new() -> Pace {
         Pace {
@@ -114,7 +126,8 @@ impl Pace {
             gaps: Cell::new(0),
             before_probe: Cell::new(1),
             probed: Cell::new(false),
-            dead: Cell::new(0),
+            dead: Cell::default(),
+            found_dead: Cell::new(0),
             spared: Cell::new(0),
         }
     }
@@ -144,9 +157,14 @@ impl Pace {
         self.set_gap();
     }
 
-    /// An object has died of those that wait for a trial, or is found dead by the one that it waited for.
-    pub(super) fn died(&self) {
-        self.dead.set(self.dead.get() + 1);
+    /// An object has died of those that wait for a trial.
+    pub(super) fn died(&self, bytes: u64) {
+        self.dead.set(self.dead.get().plus(bytes));
+    }
+
+    /// A trial has found one dead of those that had waited for it.
+    pub(super) fn found_dead(&self) {
+        self.found_dead.set(self.found_dead.get() + 1);
     }
 
     /// An object was found to be garbage that is not freed before a finalizer has run.
@@ -154,10 +172,11 @@ impl Pace {
         self.spared.set(self.spared.get() + 1);
     }
 
-    /// So much is in use after a step of a search. The first after a trial counts.
-    pub(super) fn searched(&self, in_use: InUse) {
+    /// No trial is under way, nor is garbage of one left.
+    #[inline(always)]
+    pub(super) fn searched(&self, in_use: impl FnOnce() -> InUse) {
         if self.before_all.get().is_none() {
-            self.before_all.set(Some(in_use));
+            self.before_all.set(Some(in_use()));
         }
     }
 
@@ -179,39 +198,45 @@ impl Pace {
 
     /// What is due, where a trial could begin. `waiting` objects wait for one, all on the list; `None` if some are not.
     #[inline]
-    pub(super) fn due(&self, waiting: impl FnOnce() -> Option<usize>, in_use: impl FnOnce() -> InUse) -> Option<Kind> {
-        let (mut is_urgent, dead) = (false, self.dead.get());
-        if dead >= Pace::LEAST_DEAD {
+    pub(super) fn due(&self, waiting: impl FnOnce() -> Option<usize>, in_use: impl FnOnce() -> InUse) -> Option<Due> {
+        let (since, gap, dead) = (self.since.get(), self.gap.get(), self.dead.get());
+        let mut is_urgent = false;
+        if dead.bytes >= Pace::LEAST_DEAD {
             match waiting() {
-                Some(waiting) if dead >= waiting as u64 / Pace::DEAD => return Some(Kind::Tidying),
+                Some(waiting) if dead.bytes >= waiting as u64 * Pace::BYTES_PER_WAITING => return Some(Due::Tidying),
                 Some(_) => {}
-                None => is_urgent = is_fruitful(self.found.get().0, dead),
+                None => is_urgent = is_fruitful(self.found.get().0, dead.objects) || dead.bytes >= gap,
             }
         }
-        let (since, gap, gaps) = (self.since.get(), self.gap.get(), self.gaps.get() + 1);
-        if since < gap.saturating_mul(gaps) && !(is_urgent && since >= gap) {
+        if is_urgent && since >= gap {
+            return Some(Due::Trial);
+        }
+        if since < gap.saturating_mul(self.gaps.get() + 1) {
             return None;
         }
-        let due = if is_urgent { Some(Kind::Trial) } else { self.due_after(gaps, in_use) };
+        let due = self.due_after(since / gap, in_use);
         if due.is_none() {
             // After a probe the same is asked again.
-            self.gaps.set(gaps);
+            self.gaps.set(since / gap);
         }
         due
     }
 
     /// What is due when so many gaps have passed.
     #[cold]
-    fn due_after(&self, gaps: u64, in_use: impl FnOnce() -> InUse) -> Option<Kind> {
+    fn due_after(&self, gaps: u64, in_use: impl FnOnce() -> InUse) -> Option<Due> {
         let patience = self.patience.get();
         let is_over = gaps >= patience;
-        if is_over && (patience < Pace::MOST_PATIENCE || gaps >= Pace::MOST_WAIT) {
-            return Some(Kind::Trial);
+        if is_over && patience < Pace::MOST_PATIENCE {
+            return Some(Due::Trial);
+        }
+        if gaps >= Pace::MOST_WAIT {
+            return Some(Due::TrialOfAll);
         }
         match self.growth(in_use()) {
-            Growth::Fourfold => Some(Kind::Trial),
-            Growth::Eighth if is_over => Some(Kind::Trial),
-            _ => (!self.probed.get() && gaps >= self.before_probe.get()).then_some(Kind::Probe),
+            Growth::Fourfold => Some(Due::Trial),
+            Growth::Eighth if is_over => Some(Due::Trial),
+            _ => (!self.probed.get() && gaps >= self.before_probe.get()).then_some(Due::Probe),
         }
     }
 
@@ -223,7 +248,7 @@ impl Pace {
             self.units.set(0);
         }
         if kind != Kind::Probe {
-            self.dead.set(0);
+            self.dead.take();
         }
     }
 
@@ -241,7 +266,7 @@ impl Pace {
                 }
             }
             Kind::Trial => {
-                let freed = garbage + self.dead.take();
+                let freed = garbage + self.found_dead.take();
                 let longer = (self.patience.get() * 2).min(Pace::MOST_PATIENCE);
                 self.patience.set(if is_fruitful(members, freed) { 1 } else { longer });
                 self.found.set((members, freed));

@@ -485,3 +485,47 @@ fn what_waits_is_tidied_between_trials() {
         assert_eq!((live(&mutator), mutator.metrics().pending.now.objects), (0, 0), "{seed}");
     }
 }
+
+/// What a few large objects leave behind that die while they wait is worth a look at all that wait.
+#[test]
+fn large_objects_that_die_while_they_wait_are_freed_soon() {
+    let mutator = attach();
+    let count = 1_000 / SCALE.min(10);
+    let tails: Vec<_> = (0..count).map(|_| mutator.alloc_tail(Link::default(), 8_000, |_| 0u64).unwrap()).collect();
+    let links: Vec<_> = (0..10_000).map(|_| link(&mutator)).collect();
+    tails.iter().for_each(|tail| drop(tail.clone()));
+    mutator.collect(Budget::Unbounded);
+    tails.iter().for_each(|tail| drop(tail.clone()));
+    links.iter().for_each(|link| drop(link.clone()));
+    drop(tails);
+    assert!(mutator.metrics().pending.now.bytes > count as u64 * 64_000);
+    let mut charged = 0;
+    while mutator.metrics().pending.now.bytes > 1 << 20 {
+        mutator.charge(1 << 14);
+        mutator.poll(1).unwrap();
+        charged += 1 << 14;
+        assert!(charged < 1 << 20, "{:?}", mutator.metrics());
+    }
+}
+
+/// An old structure becomes garbage, and nothing grows by it. It is found all the same, 64 times the least from one trial to the next after the last one.
+#[test]
+fn old_garbage_that_hides_is_found() {
+    let mutator = attach();
+    let length = 1_000;
+    let first = circle(&mutator, length);
+    for _ in 0..4 {
+        drop(first.clone());
+        mutator.collect(Budget::Unbounded);
+    }
+    assert_eq!(live(&mutator), length as u64);
+    drop(first);
+    let mut charged = 0;
+    while live(&mutator) > 0 {
+        mutator.charge(1 << 16);
+        mutator.poll(1).unwrap();
+        charged += 1 << 16;
+        assert!(charged < 24 << 20, "{:?}", mutator.metrics().trials);
+    }
+    assert!(charged > 1 << 20);
+}

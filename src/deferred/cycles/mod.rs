@@ -84,7 +84,7 @@ use super::candidates::{Candidates, Cursor};
 use super::ledger::Ledger;
 use super::list::List;
 use super::object::{Colour, MOST_INNER, OLDEST, Object, Word};
-use super::pace::{InUse, Kind, Pace};
+use super::pace::{Due, InUse, Kind, Pace};
 use super::pending::{Memory, Place, header};
 use crate::aside::aside;
 
@@ -450,6 +450,9 @@ impl Cycles {
     pub(crate) fn pay(&self, bytes: u64, in_use: impl FnOnce() -> InUse) -> bool {
         if self.is_trying() {
             self.pace.earn(bytes);
+            if self.kind.get() != Kind::Trial {
+                self.pace.pass(bytes);
+            }
             return true;
         }
         self.pace.pass(bytes);
@@ -458,19 +461,14 @@ impl Cycles {
         }
         let Some(due) = self.pace.due(|| self.waiting_on_list(), in_use) else { return false };
         match due {
-            Kind::Probe => {
-                self.probe();
-                return true;
-            }
-            Kind::Tidying => {
-                self.tidy();
-                return true;
-            }
-            Kind::Trial => {}
+            Due::Tidying => self.tidy(),
+            Due::Probe => self.probe(),
+            Due::TrialOfAll => self.begin(OLDEST),
+            // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
+            // in use by what they are garbage with, and they would wait again, older.
+            Due::Trial if self.has_waiting() => self.begin(OLDEST),
+            Due::Trial => self.begin(level_of(self.trials.get().begun)),
         }
-        // Those that wait are members of the next trial whatever their age. One that went no further than to the young would find them
-        // in use by what they are garbage with, and they would wait again, older.
-        self.begin(if self.has_waiting() { OLDEST } else { level_of(self.trials.get().begun) });
         true
     }
 
@@ -481,9 +479,10 @@ impl Cycles {
         }
     }
 
-    /// A step of a search has ended.
-    pub(crate) fn searched(&self, in_use: InUse) {
-        if !self.is_trying() {
+    /// A step has ended.
+    #[inline(always)]
+    pub(crate) fn stepped(&self, in_use: impl FnOnce() -> InUse) {
+        if self.phase.get() == Phase::Idle {
             self.pace.searched(in_use);
         }
     }

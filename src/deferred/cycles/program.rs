@@ -234,12 +234,12 @@ impl Cycles {
         is_sparing && word.is_member()
     }
 
-    /// A member has died.
-    pub(in crate::deferred) fn member_died(&self, word: Word) {
-        // If it was one of those that wait, the next trial frees it.
+    /// A member has died, or only a finalizer keeps it. It leaves so many bytes behind, which somebody has to free.
+    pub(in crate::deferred) fn member_died(&self, word: Word, bytes: u64) {
+        // If it was one of those that wait, the next trial frees it, if no tidying does before.
         self.news.set(self.news.get() + 1);
-        if matches!(self.phase.get(), Phase::Idle | Phase::Tidy) {
-            self.pace.died();
+        if word.is_member_to_be() {
+            self.pace.died(bytes);
         }
         self.touched(word);
     }

@@ -204,7 +204,7 @@ impl Cycles {
         let word = header.word();
         self.count(|trials| trials.members += 1);
         if word.is_dead() {
-            self.pace.died();
+            self.pace.found_dead();
         }
         let is_candidate = !word.is_dead() && word.is_buffered();
         // One that was borrowed since is no candidate any more.

@@ -132,7 +132,7 @@ impl Pending {
         if let Some(finalizer) = finalizer {
             let word = header.word();
             if word.colour() != Colour::None {
-                self.cycles.member_died(word);
+                self.cycles.member_died(word, 0);
             }
             if self.cycles.is_being_spared(word) {
                 // It was the value of a key among them.
@@ -148,7 +148,7 @@ impl Pending {
         // SAFETY: handed on (1).
         unsafe { self.push_bytes(object, bytes) };
         if word.colour() != Colour::None {
-            self.cycles.member_died(word);
+            self.cycles.member_died(word, bytes);
             // Nobody lists it after a search that was lost.
             if !self.cycles.is_lost() {
                 header.set_word(header.word().held(word));

@@ -182,12 +182,17 @@ impl State {
         let this = unsafe { state.as_ref() };
         let cause = if this.attached.get() { Cause::Death } else { Cause::Detach };
         this.step(cause, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
-        if !this.attached.get() && this.pending.cycles().candidates() > 0 && !this.pending.is_draining() {
-            // SAFETY: all objects are from there.
-            unsafe { this.pending.cycles().arm_candidates(&this.heap) }
-        }
+        this.arm_what_is_left();
         // SAFETY: handed on (1).
         unsafe { State::end_if_over(state) }
+    }
+
+    /// After a step. Each release of what it could not look at is to be told if the mutator has gone: no other step may come.
+    pub(super) fn arm_what_is_left(&self) {
+        if !self.attached.get() && self.pending.cycles().candidates() > 0 && !self.pending.is_draining() {
+            // SAFETY: all objects are from there.
+            unsafe { self.pending.cycles().arm_candidates(&self.heap) }
+        }
     }
 
     /// Something of the state has gone: an object, or a handle of the heap. Ends it if the mutator has gone too.

@@ -104,6 +104,7 @@ impl State {
     pub(super) fn detached_within(&self) {
         self.drop_handlers();
         self.step(Cause::Detach, Budget::Unbounded, Meter::new(Budget::Unbounded), Large::Free);
+        self.arm_what_is_left();
     }
 
     /// Calls the handlers that are due. Those added meanwhile wait for the next beat.
@@ -168,9 +169,7 @@ impl State {
         }) == Outcome::Panicked
         {}
         self.pacer.credit(meter.freed.bytes, self.pending.tally().bytes);
-        if search != Search::None {
-            self.pending.cycles().searched(self.in_use_by_kind());
-        }
+        self.pending.cycles().stepped(|| self.in_use_by_kind());
         let left = self.pending.has_work() || search == Search::All && self.pending.cycles().has_more();
         let stop = if left { Stop::Budget } else { Stop::Done };
         let progress = self.progress(stop, &meter);

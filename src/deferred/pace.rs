@@ -16,7 +16,7 @@ use super::cycles::Trials;
 /// often it is suspected. A program begins with the most patience, as most make no garbage cycles.
 ///
 /// With the most patience a trial also waits until more is in use than when the last one ended, by an eighth (256 KiB at least), of objects or of all, or, for garbage
-/// that was in use then, until [`Pace::MOST_WAIT`] gaps have passed since; that one looks at objects of any age. So a program that makes none, and
+/// that was in use then, until [`Pace::MOST_WAIT`] gaps have passed since; that trial looks at objects of any age. So a program that makes none, and
 /// does not grow, is hardly searched. And whatever the patience, a trial is due after a gap when four times as much is in use as then (4 MiB more at least).
 /// (CPython puts its full collections off by such a rule, until the young are a quarter of the old, and QuickJS its collections, until
 /// half as much again is in use, either without an end.)

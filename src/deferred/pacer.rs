@@ -26,6 +26,9 @@
 //! is carried over but, while one waits, at most the size of the largest. The price of having no cap is the length of a
 //! step: it frees at least `r * I` bytes but may have to visit every slot of the object at hand to do so.
 //!
+//! What dies while a search for garbage cycles has it on a list leaves its memory there until the search lets go of it, and no step of the drain can pay with that: it is
+//! carried over too. Of the candidates that wait for a search that is 16 bytes each, or 16 KiB, before they are gone through (`pace`).
+//!
 //! With a cap of `C` units a step is at most `C + c` units ([`SLACK_UNITS`](super::SLACK_UNITS)). Where references lie in
 //! the objects themselves, in fields and [`Tail`](crate::Tail)s, an object of `n` slots has at least `8 n` bytes, so visiting and
 //! freeing costs at most one unit for 8 bytes; then a cap of at least `r * I / 8` units, on allocations no larger than `I`,

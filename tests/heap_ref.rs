@@ -561,7 +561,7 @@ fn garbage_with_large_containers_does_not_come_together() {
     let mutator = attach();
     let mut queue = std::collections::VecDeque::new();
     let mut most = 0;
-    for _ in 0..5_000 {
+    for _ in 0..if cfg!(small_tests) { 1_000 } else { 5_000 } {
         for _ in 0..100 {
             let new = chain(&mutator, 1);
             drop(new.clone());
